@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -26,6 +27,7 @@ func Parse(flags any, name, description string, args []string, stdout, stderr io
 	parser, err := kong.New(flags,
 		kong.Name(name), kong.Description(description), kong.DefaultEnvars("BELLOWS"), kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.ValueFormatter(describeValue),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("defining flags of %s: %w", name, err)
@@ -35,9 +37,41 @@ func Parse(flags any, name, description string, args []string, stdout, stderr io
 		return nil, ErrHelp
 	}
 	if err != nil {
-		return nil, &UsageError{Err: err, Program: name}
+		return nil, &UsageError{Err: err, Program: programOf(name, err)}
 	}
 	return parsed, nil
+}
+
+// describeValue adds the default to the help of a flag whose place holder would
+// otherwise hide it.
+func describeValue(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Flag == nil || v.Flag.PlaceHolder == "" || !v.HasDefault {
+		return help
+	}
+	if before, envs, ok := strings.Cut(help, " ($"); ok {
+		return before + " (default " + v.Default + ", $" + envs
+	}
+	return help + " (default " + v.Default + ")"
+}
+
+// programOf is the program with the command that was chosen, whose help says
+// more than the program's.
+func programOf(name string, err error) string {
+	var wrong *kong.ParseError
+	if !errors.As(err, &wrong) {
+		return name
+	}
+	if chosen := wrong.Context.Selected(); chosen != nil {
+		return name + " " + chosen.Path()
+	}
+	return name
+}
+
+// Misuse is the error of a call whose flags and arguments do not go together.
+// program is the program and its command, such as "bellows dlq replay".
+func Misuse(program, format string, args ...any) error {
+	return &UsageError{Err: fmt.Errorf(format, args...), Program: program}
 }
 
 // UsageError is a call with wrong flags or arguments.

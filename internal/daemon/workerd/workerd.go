@@ -3,6 +3,7 @@
 package workerd
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -40,6 +41,8 @@ type Options struct {
 	NATS      queue.Options
 	Replicas  int
 	OpsListen string
+	// OpsFlag is the flag that OpsListen comes from. Empty means ops-listen.
+	OpsFlag string
 	// Config is the rule file.
 	Config string
 	Log    *slog.Logger
@@ -55,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer d.broker.Queue.Close()
-	private, err := daemon.Listen("ops-listen", o.OpsListen)
+	private, err := daemon.Listen(cmp.Or(o.OpsFlag, "ops-listen"), o.OpsListen)
 	if err != nil {
 		return err
 	}
