@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 	"internal/worker":                {"internal/atlassian", "internal/impersonation", "internal/installations", "internal/jobs", "internal/queue", "internal/rules", "internal/secret", "internal/vault"},
 	"internal/simulator":             {"internal/forge", "internal/manifest", "internal/secret"},
 	"internal/daemon":                {"internal/config", "internal/queue", "internal/store"},
-	"internal/daemon/ingestd":        {"internal/daemon", "internal/forge", "internal/ingest", "internal/installations", "internal/manifest", "internal/ops", "internal/queue", "internal/secret", "internal/store", "internal/vault"},
+	"internal/daemon/ingestd":        {"internal/config", "internal/daemon", "internal/forge", "internal/ingest", "internal/installations", "internal/manifest", "internal/ops", "internal/queue", "internal/secret", "internal/store", "internal/vault"},
 	"internal/daemon/workerd":        {"internal/atlassian", "internal/config", "internal/daemon", "internal/impersonation", "internal/installations", "internal/ops", "internal/queue", "internal/rules", "internal/secret", "internal/store", "internal/vault", "internal/worker"},
 	"internal/demo":                  {"internal/queue", "internal/simulator"},
 	"examples/quickstart":            {},

@@ -23,8 +23,6 @@ type machineFlags struct {
 	OpsListen       string        `name:"ops-listen" default:"127.0.0.1:9464" group:"ingest" help:"Private address of ingest for /livez, /readyz, /metrics and profiles."`
 	WorkerOpsListen string        `name:"worker-ops-listen" default:"127.0.0.1:9465" group:"worker" help:"The same of the worker."`
 	Config          string        `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"The rule file."`
-	EgressListen    string        `name:"egress-listen" default:"127.0.0.1:9466" group:"worker" help:"Address where handlers reach Atlassian through bellows."`
-	EgressURL       string        `name:"egress-url" group:"worker" placeholder:"URL" help:"What handlers are told of that address."`
 	NATS            string        `name:"nats" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"Where the NATS server of this process listens, so that other bellows commands reach it. Port 0 is any free one."`
 	Prefix          string        `name:"prefix" default:"bellows" help:"Prefix of subjects, streams and buckets."`
 	daemon.Log
@@ -85,7 +83,7 @@ func (m *machine) describe(f machineFlags, t terminal) {
 		return o
 	}
 	m.ingest = ingestd.Options{
-		Flags: f.Ingest, NATS: connect("bellows-ingest"), Replicas: 1, OpsListen: f.OpsListen, Log: log.With("part", "ingest"),
+		Flags: f.Ingest, NATS: connect("bellows-ingest"), Replicas: 1, OpsListen: f.OpsListen, Config: f.Config, Log: log.With("part", "ingest"),
 		Listening: func(public, private net.Addr) { m.ingestAt <- [2]net.Addr{public, private} },
 	}
 	m.worker = workerd.Options{

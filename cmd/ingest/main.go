@@ -25,8 +25,7 @@ const about = `Takes calls of Forge Remote over HTTP, verifies the invocation to
 type flags struct {
 	ingestd.Flags
 	OpsListen string `name:"ops-listen" default:"127.0.0.1:9464" help:"Private address for /livez, /readyz, /metrics and profiles."`
-	Config    string `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"File with the routes for front ends and functions."`
-	EgressURL string `name:"egress-url" placeholder:"URL" help:"Where handlers reach Atlassian through bellows."`
+	Config    string `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"The rule file. A wrong one is refused; the default may be absent."`
 	daemon.NATS
 	daemon.Replicas
 	daemon.Log
@@ -40,6 +39,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := f.Logger(stderr)
 	return ingestd.Run(ctx, ingestd.Options{
-		Flags: f.Flags, NATS: f.Options("bellows-ingest", log), Replicas: f.Replicas.Replicas, OpsListen: f.OpsListen, Log: log,
+		Flags: f.Flags, NATS: f.Options("bellows-ingest", log), Replicas: f.Replicas.Replicas, OpsListen: f.OpsListen, Config: f.Config, Log: log,
 	})
 }

@@ -24,10 +24,9 @@ const about = `Takes jobs from NATS JetStream and carries them out by the rules 
 
 type flags struct {
 	workerd.Flags
-	OpsListen    string `name:"ops-listen" default:"127.0.0.1:9465" help:"Private address for /livez, /readyz, /metrics and profiles."`
-	Config       string `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"The rule file."`
-	EgressListen string `name:"egress-listen" default:"127.0.0.1:9466" help:"Address where handlers reach Atlassian through bellows."`
-	EgressURL    string `name:"egress-url" placeholder:"URL" help:"What handlers are told of that address."`
+	OpsListen string `name:"ops-listen" default:"127.0.0.1:9465" help:"Private address for /livez, /readyz, /metrics and profiles."`
+	Config    string `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"The rule file."`
+	EgressURL string `name:"egress-url" placeholder:"URL" hidden:"" help:"What handlers are told of that address."`
 	daemon.NATS
 	daemon.Replicas
 	daemon.Log

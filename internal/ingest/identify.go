@@ -19,6 +19,9 @@ const (
 	// to 5 s for the one that timed out ("Forge Remote essentials",
 	// 2026-08-22).
 	redelivery = 65 * time.Second
+	// maxRetries is how often Forge sends a call again ("Forge Remote
+	// essentials", 2026-08-22).
+	maxRetries = 4
 	// redeliverySlack is how much later than that a redelivery may come.
 	redeliverySlack = time.Minute
 )
@@ -50,18 +53,12 @@ func (s *Server) identify(ctx context.Context, c *call) (id string, gone bool, e
 // redelivery takes the id remembered.
 func (s *Server) identifyContent(ctx context.Context, c *call) (string, error) {
 	key := jobs.ContentKey(c.inv.Installation, c.h.Endpoint, c.body.Digest)
-	if c.body.Retry {
-		record, _, err := s.Queue.Effects(ctx, key)
-		if err != nil {
-			return "", fmt.Errorf("looking for the first delivery: %w", err)
-		}
-		if record.Job != "" {
-			return record.Job, nil
-		}
-	}
 	id := jobs.CallID(c.inv.Installation, c.h.Endpoint, c.body.Digest, c.inv.ID)
-	err := s.Queue.MarkDone(ctx, key, jobs.Effects{Job: id, At: c.job.Time}, contentKept)
-	if err != nil {
+	record := jobs.Effects{Job: id, At: c.job.Time}
+	if c.body.Retry {
+		return s.remembered(ctx, key, record, contentKept, func(jobs.Effects) bool { return true })
+	}
+	if err := s.Queue.MarkDone(ctx, key, record, contentKept); err != nil {
 		return "", fmt.Errorf("remembering the delivery: %w", err)
 	}
 	return id, nil
@@ -72,34 +69,53 @@ func (s *Server) identifyContent(ctx context.Context, c *call) (string, error) {
 func (s *Server) identifyTick(ctx context.Context, c *call) (string, error) {
 	every := s.Every(*c.schedule)
 	key := jobs.ScheduleKey(c.inv.Installation, c.schedule.Key)
+	id := jobs.CallID(c.inv.Installation, c.schedule.Key, c.body.Digest, c.inv.ID)
+	limit := sameTick(every, c.body.Retry, c.body.RetryCount)
+	found, err := s.remembered(ctx, key, jobs.Effects{Job: id, At: c.job.Time}, max(every, contentKept), func(last jobs.Effects) bool {
+		return c.job.Time.Sub(last.At) < limit
+	})
+	c.job.Redelivered = c.job.Redelivered || found != id
+	return found, err
+}
+
+// remembered returns the id that key remembers if that is of the same call, or
+// else has it remember record from now on. Of several who come at once with
+// nothing remembered one has its way, and the others take its id.
+func (s *Server) remembered(ctx context.Context, key string, record jobs.Effects, keep time.Duration, same func(jobs.Effects) bool) (string, error) {
 	for {
-		record, sequence, err := s.Queue.Effects(ctx, key)
+		last, sequence, err := s.Queue.Effects(ctx, key)
 		if err != nil {
-			return "", fmt.Errorf("looking for the last run: %w", err)
+			return "", fmt.Errorf("looking for an earlier delivery: %w", err)
 		}
-		if record.Job != "" && c.job.Time.Sub(record.At) < sameTick(every, c.body.Retry, c.body.RetryCount) {
-			c.job.Redelivered = true
-			return record.Job, nil
+		if last.Job != "" && same(last) {
+			return last.Job, nil
 		}
-		id := jobs.CallID(c.inv.Installation, c.schedule.Key, c.body.Digest, c.inv.ID)
-		_, err = s.Queue.SaveEffects(ctx, key, jobs.Effects{Job: id, At: c.job.Time}, sequence, max(every, contentKept))
+		_, err = s.Queue.SaveEffects(ctx, key, record, sequence, keep)
 		if errors.Is(err, queue.ErrConflict) {
-			continue // another ingest took a call for this trigger just now
+			continue
 		}
 		if err != nil {
-			return "", fmt.Errorf("remembering the run: %w", err)
+			return "", fmt.Errorf("remembering the delivery: %w", err)
 		}
-		return id, nil
+		return record.Job, nil
 	}
 }
 
 // sameTick is how recent the last accepted run must be for a call to be of the
 // same tick: half the interval, or for a redelivery as long as its first
-// delivery may be ago.
+// delivery may be ago, but no longer than the interval. A count of zero is one
+// that could not be read.
 func sameTick(every time.Duration, retry bool, count int) time.Duration {
 	limit := every / 2
-	if retry {
-		limit = max(limit, time.Duration(min(max(count, 1), 10))*redelivery+redeliverySlack)
+	if !retry {
+		return limit
 	}
-	return limit
+	if count <= 0 || count > maxRetries {
+		count = maxRetries
+	}
+	first := time.Duration(count)*redelivery + redeliverySlack
+	if every > 0 {
+		first = min(first, every)
+	}
+	return max(limit, first)
 }

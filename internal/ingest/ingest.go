@@ -5,8 +5,8 @@
 //
 //	route, method, declared length      404, 405, 413
 //	invocation token                    401; 503 while its key cannot be looked up
-//	environment, caller, tenant         403
-//	length of the body                  413
+//	environment, caller                 403
+//	body: length, end, tenant           413, 400, 403
 //	stored in JetStream within 4 s      503
 //
 // and then it is 202. A 2xx leaves only after JetStream has acknowledged. A
@@ -57,8 +57,9 @@ type Config struct {
 	// StrictModules refuses invocations whose module is none of those that
 	// the manifest lets call the endpoint. Otherwise they are logged.
 	StrictModules bool
-	// StoreTimeout is how long storing may take. Zero or negative means 4 s:
-	// Forge waits for 5 s ("Forge Remote essentials", 2026-08-22).
+	// StoreTimeout is how long storing may take, and before it the look-up of
+	// an unknown key. Zero or negative means 4 s: Forge waits for 5 s ("Forge
+	// Remote essentials", 2026-08-22).
 	StoreTimeout time.Duration
 	// Every is the interval of a scheduled trigger. Nil means the manifest's.
 	Every func(manifest.ScheduledTrigger) time.Duration
@@ -142,10 +143,14 @@ func New(c Config) (*Server, error) {
 		s.hooks[trimSlash(h.Path)] = known
 	}
 	for _, m := range c.FrontEnd {
-		s.uiTypes[m.Type], s.uiKeys[m.Key] = true, true
+		s.uiTypes[m.Type], s.uiTypes[uiTypePrefix+m.Type], s.uiKeys[m.Key] = true, true, true
 	}
 	return s, nil
 }
+
+// uiTypePrefix stands before the types of some modules in invocation tokens: a
+// manifest's macro is xen:macro there ("Forge Remote essentials", 2026-08-22).
+const uiTypePrefix = "xen:"
 
 // trimSlash makes /a/ and /a one path; the root is "".
 func trimSlash(path string) string {
@@ -160,7 +165,7 @@ func (s *Server) HTTPServer() *http.Server {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
 
@@ -184,14 +189,19 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) answer {
 	case r.ContentLength > s.maxBody():
 		return s.tooLarge()
 	}
-	inv, err := s.Verify(r.Context(), r.Header.Values("Authorization"))
+	// One limit for all that may have to wait, so that Forge hears 503 while
+	// it still listens. It does not end with the caller: what has come in full
+	// is stored also when the caller has hung up, it would only come again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.storeTimeout())
+	defer cancel()
+	inv, err := s.Verify(ctx, r.Header.Values("Authorization"))
 	if err != nil {
 		return s.refuseToken(err)
 	}
 	if a, ok := s.mayCall(h, inv); !ok {
 		return a
 	}
-	return s.take(w, r, h, inv)
+	return s.take(ctx, w, r, &call{h: h, inv: inv})
 }
 
 func (s *Server) tooLarge() answer {
@@ -208,6 +218,7 @@ func (s *Server) refuseToken(err error) answer {
 		return refuse(http.StatusUnauthorized, "invalid_token", invalid.Error())
 	}
 	a := refuse(http.StatusServiceUnavailable, "keys_unavailable", "the key of the invocation token cannot be looked up now")
+	a.retryAfter = retryLater
 	var keys *forge.KeysUnavailableError
 	if errors.As(err, &keys) {
 		a.retryAfter = keys.RetryAfter

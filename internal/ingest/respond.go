@@ -20,6 +20,9 @@ type answer struct {
 	duplicate bool
 }
 
+// retryLater is the Retry-After of a 503 for which nothing better is known.
+const retryLater = 5 * time.Second
+
 func refuse(status int, code, message string) answer {
 	return answer{status: status, code: code, message: message}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"bellows/internal/installations"
 	"bellows/internal/jobs"
 	"bellows/internal/manifest"
-	"bellows/internal/secret"
 	"bellows/internal/vault"
 )
 
@@ -27,26 +25,31 @@ type call struct {
 	job  jobs.Job
 	// schedule is the trigger of a scheduled call.
 	schedule *manifest.ScheduledTrigger
+	// guessed is set when the endpoint has several scheduled triggers and
+	// nothing says which of them it was.
+	guessed bool
 }
 
 // take reads the body and stores the job.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, h *hook, inv forge.Invocation) answer {
+func (s *Server) take(ctx context.Context, w http.ResponseWriter, r *http.Request, c *call) answer {
 	data, err := s.read(w, r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return s.tooLarge()
 	case err != nil:
-		return refuse(http.StatusBadRequest, "body_unreadable", "the body ended before its declared length")
+		return refuse(http.StatusBadRequest, "body_unreadable", "the body could not be read to its end")
 	}
-	c := &call{h: h, inv: inv, body: forge.ScanBody(data)}
-	if member := c.body.Mismatch(inv); member != "" {
-		s.log.Warn("body names another site than the invocation token", "member", member, "installation", inv.Installation)
+	c.body = forge.ScanBody(data)
+	if member := c.body.Mismatch(c.inv); member != "" {
+		s.log.Warn("body names another site than the invocation token", "member", member, "installation", c.inv.Installation)
 		return refuse(http.StatusForbidden, "tenant_mismatch", "the body's "+member+" names another site than the invocation token")
 	}
 	c.describe(r, s.Now().UTC())
-	ctx, cancel := context.WithTimeout(r.Context(), s.storeTimeout())
-	defer cancel()
+	if c.guessed {
+		s.log.Warn("nothing says which scheduled trigger of the endpoint calls: taking the first; give each an endpoint of its own",
+			"endpoint", c.h.Endpoint, "trigger", c.job.Trigger, "installation", c.inv.Installation)
+	}
 	return s.store(ctx, c, r.Header)
 }
 
@@ -55,7 +58,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > 0 {
 		b.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
-	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, s.maxBody())); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, s.maxBody())); err != nil {
 		return nil, fmt.Errorf("reading body: %w", err)
 	}
 	return b.Bytes(), nil
@@ -67,7 +70,7 @@ func (c *call) describe(r *http.Request, now time.Time) {
 	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
 	c.job = jobs.Job{
 		Installation: c.inv.Installation, Source: c.inv.AppID, Subject: c.inv.InstallationARI, Time: now, Since: now,
-		ContentType: contentType(r, c.body), Module: c.inv.ModuleKey, Route: c.h.Path, Principal: c.inv.Principal,
+		ContentType: contentType(r.Header.Get("Content-Type"), c.body), Module: c.inv.ModuleKey, Route: c.h.Path, Principal: c.inv.Principal,
 		AppVersion: c.inv.AppVersion, Environment: c.inv.EnvironmentType, Attempt: 1, Redelivered: c.body.Retry,
 		Traceparent: forge.Traceparent(r.Header.Get(forge.HeaderTraceID), r.Header.Get(forge.HeaderSpanID), random),
 		Data:        c.body.Data,
@@ -75,45 +78,82 @@ func (c *call) describe(r *http.Request, now time.Time) {
 	c.classify()
 }
 
-func contentType(r *http.Request, body forge.Body) string {
-	if ct := r.Header.Get("Content-Type"); ct != "" && len(ct) <= 200 {
-		return ct
+// contentType is what the data is, as the reader of a job needs to know it. The
+// header decides only between forms of JSON: nothing of it is copied, so that
+// no request puts text of its own into a message's headers.
+func contentType(header string, body forge.Body) string {
+	if !body.JSON {
+		return "application/octet-stream"
 	}
-	if body.JSON {
-		return "application/json"
+	if media, _, _ := strings.Cut(header, ";"); strings.EqualFold(strings.TrimSpace(media), cloudEvent) {
+		return cloudEvent
 	}
-	return "application/octet-stream"
+	return "application/json"
 }
 
+const cloudEvent = "application/cloudevents+json"
+
 // classify says of what kind the call is. An endpoint may serve several: then
-// the module key tells, in the token or in the body, and else the event name.
+// the module key in the token tells; else the body, which is not signed, by
+// its event name or module key; else what the endpoint is for.
 func (c *call) classify() {
-	named := func(key string) bool { return key != "" && (key == c.inv.ModuleKey || key == c.body.ContextModuleKey) }
+	switch {
+	case c.calledBy(c.inv.ModuleKey):
+	case c.body.EventType != "" || !c.body.JSON:
+		c.event()
+	case c.calledBy(c.body.ContextModuleKey):
+	case len(c.h.Scheduled) > 0:
+		c.scheduled(&c.h.Scheduled[0])
+		c.guessed = len(c.h.Scheduled) > 1
+	case len(c.h.PreUninstall) > 0:
+		c.preUninstall()
+	default:
+		c.event()
+	}
+}
+
+// calledBy classifies by the module with this key; false when the endpoint has
+// none.
+func (c *call) calledBy(key string) bool {
 	for i := range c.h.Scheduled {
-		if named(c.h.Scheduled[i].Key) {
+		if c.h.Scheduled[i].Key == key {
 			c.scheduled(&c.h.Scheduled[i])
-			return
+			return true
 		}
 	}
 	for _, p := range c.h.PreUninstall {
-		if named(p.Key) {
-			c.job.Kind, c.job.Type = jobs.KindLifecycle, jobs.TypePreUninstall
-			return
+		if p.Key == key {
+			c.preUninstall()
+			return true
 		}
 	}
+	for _, t := range c.h.Triggers {
+		if t.Key == key {
+			c.event()
+			return true
+		}
+	}
+	return false
+}
+
+func (c *call) event() {
+	c.job.Kind, c.job.Type = jobs.KindEvent, c.body.EventType
 	switch {
-	case c.body.EventType != "":
-		c.job.Kind, c.job.Type = jobs.KindEvent, c.body.EventType
-		if strings.HasPrefix(c.body.EventType, "avi:forge:") {
-			c.job.Kind = jobs.KindLifecycle
-		}
-	case len(c.h.Scheduled) > 0:
-		c.scheduled(&c.h.Scheduled[0])
-	case len(c.h.PreUninstall) > 0:
-		c.job.Kind, c.job.Type = jobs.KindLifecycle, jobs.TypePreUninstall
-	default:
-		c.job.Kind, c.job.Type = jobs.KindEvent, jobs.TypeUnknown
+	case c.job.Type == "" || reserved(c.job.Type):
+		c.job.Type = jobs.TypeUnknown
+	case strings.HasPrefix(c.job.Type, "avi:forge:"):
+		c.job.Kind = jobs.KindLifecycle
 	}
+}
+
+// reserved reports whether bellows itself gives the type: a body must not be
+// able to pass for a call that it is not.
+func reserved(eventType string) bool {
+	return eventType == jobs.TypePreUninstall || strings.HasPrefix(eventType, "bellows.")
+}
+
+func (c *call) preUninstall() {
+	c.job.Kind, c.job.Type = jobs.KindLifecycle, jobs.TypePreUninstall
 }
 
 func (c *call) scheduled(t *manifest.ScheduledTrigger) {
@@ -131,13 +171,12 @@ func (s *Server) store(ctx context.Context, c *call, header http.Header) answer 
 	if err != nil {
 		return s.notStored(c, err)
 	}
-	if gone {
-		return accepted(id, true)
-	}
 	c.job.ID = id
-	duplicate, err := s.Queue.Publish(ctx, c.job)
-	if err != nil {
-		return s.notStored(c, err)
+	duplicate := gone
+	if !gone {
+		if duplicate, err = s.Queue.Publish(ctx, c.job); err != nil {
+			return s.notStored(c, err)
+		}
 	}
 	s.metrics.accepted(c.job.Kind, duplicate)
 	s.log.Debug("job accepted", "job", id, "event", c.job.Type, "installation", c.job.Installation, "duplicate", duplicate, "trace", jobs.TraceID(c.job.Traceparent))
@@ -147,7 +186,7 @@ func (s *Server) store(ctx context.Context, c *call, header http.Header) answer 
 func (s *Server) notStored(c *call, err error) answer {
 	s.log.Error("job not stored", "event", c.job.Type, "installation", c.job.Installation, "error", err, "trace", jobs.TraceID(c.job.Traceparent))
 	a := refuse(http.StatusServiceUnavailable, "not_stored", "the call could not be stored; send it again")
-	a.retryAfter = 5 * time.Second
+	a.retryAfter = retryLater
 	return a
 }
 
@@ -164,16 +203,6 @@ func (s *Server) keep(ctx context.Context, c *call, header http.Header) error {
 		return fmt.Errorf("keeping system token: %w", err)
 	}
 	return nil
-}
-
-// tokenFrom reads a token header; one code base in the field saw a scheme
-// before the token, so that is taken off.
-func tokenFrom(header http.Header, name string) secret.Token {
-	text := strings.TrimSpace(header.Get(name))
-	if scheme, rest, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "Bearer") {
-		text = strings.TrimSpace(rest)
-	}
-	return secret.NewToken(text)
 }
 
 // describe is what a call says of its installation.

@@ -160,6 +160,20 @@ func TestALetterGivesBackTheVeryBody(t *testing.T) {
 	}
 }
 
+func TestALetterHardlyOutgrowsItsBody(t *testing.T) {
+	for _, c := range []string{"<", "\x00", "\xff", "é", "a", "\""} {
+		job := full()
+		job.Data = []byte(strings.Repeat(c, 1<<20/len(c)))
+		stored, err := json.Marshal(jobs.NewLetter(job, jobs.ReasonUndecodable, jobs.Failure{}, jobs.Effects{}, now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(stored) > 3<<20 {
+			t.Errorf("1 MiB of %q becomes a letter of %d bytes", c, len(stored))
+		}
+	}
+}
+
 func jsonEqual(t *testing.T, a, b []byte) bool {
 	t.Helper()
 	var x, y any

@@ -64,17 +64,22 @@ func TraceID(traceparent string) string {
 	return parts[1]
 }
 
+// dataAsJSON takes whichever form of a body that is not JSON is shorter: text
+// full of control characters would grow sixfold, and a letter must fit into a
+// message.
 func dataAsJSON(data []byte) (body json.RawMessage, encoding string) {
-	switch {
-	case !utf8.Valid(data):
-		text, _ := json.Marshal(data) // []byte marshals as base64
-		return text, "base64"
-	case json.Valid(data):
+	if json.Valid(data) && utf8.Valid(data) {
 		return json.RawMessage(data), ""
-	default:
-		text, _ := json.Marshal(string(data)) // a valid string always marshals
-		return text, "text"
 	}
+	binary, _ := json.Marshal(data) // []byte marshals as base64
+	if !utf8.Valid(data) {
+		return binary, "base64"
+	}
+	text, _ := json.Marshal(string(data)) // a valid string always marshals
+	if len(text) > 2*len(binary) {
+		return binary, "base64"
+	}
+	return text, "text"
 }
 
 // Replay returns the job to publish for the next run of the letter, begun at

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"bellows/internal/config"
 	"bellows/internal/daemon"
 	"bellows/internal/forge"
 	"bellows/internal/ingest"
@@ -35,7 +37,10 @@ type Options struct {
 	NATS      queue.Options
 	Replicas  int
 	OpsListen string
-	Log       *slog.Logger
+	// Config is the rule file. It may be absent: ingest only refuses a wrong
+	// one, so that ingest and workers are not started with different ideas.
+	Config string
+	Log    *slog.Logger
 	// Every is the interval of a scheduled trigger. Nil means the manifest's.
 	Every func(manifest.ScheduledTrigger) time.Duration
 	// Listening is told where the daemon listens, once it does. Nil is valid.
@@ -85,6 +90,9 @@ func assemble(o Options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkConfig(o.Config); err != nil {
+		return nil, err
+	}
 	public, err := o.publicKey()
 	if err != nil {
 		return nil, err
@@ -114,6 +122,26 @@ func assemble(o Options) (*service, error) {
 	return d, nil
 }
 
+// checkBody refuses a limit for bodies that NATS could not store.
+func (d *service) checkBody() error {
+	if most := d.broker.Queue.MaxBody(); int64(d.o.MaxBody) > most {
+		return &daemon.Hint{
+			Err:  fmt.Errorf("--max-body is %d bytes, the NATS server's max_payload allows %d", d.o.MaxBody, most),
+			Hint: fmt.Sprintf("lower --max-body, or put this line into the NATS server's configuration: max_payload: %d", 2*int64(d.o.MaxBody)+1<<20),
+		}
+	}
+	return nil
+}
+
+// checkConfig refuses a rule file that is there and wrong.
+func checkConfig(path string) error {
+	_, err := config.Load(path)
+	if path == "" || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func (d *service) tokens(key secret.PublicKey) *vault.Writer {
 	return vault.NewWriter(vault.WriterConfig{Tokens: d.broker.Store.Bucket(store.Tokens), Meta: d.broker.Store.Bucket(store.TokensMeta), Key: key})
 }
@@ -126,7 +154,12 @@ func (d *service) run(ctx context.Context, public, private net.Listener) error {
 	defer stop()
 	opsServer := ops.NewServer(d.metrics, d.o.Log,
 		ops.Check{Name: "process", Ready: daemon.Stopping(inner)}, ops.Check{Name: "nats", Ready: d.broker.Ready}, ops.Check{Name: "keys", Ready: d.keysLoaded})
-	group.Go(func() error { return d.broker.Prepare(inner, d.o.Replicas) })
+	group.Go(func() error {
+		if err := d.broker.Prepare(inner, d.o.Replicas); err != nil || inner.Err() != nil {
+			return err
+		}
+		return d.checkBody()
+	})
 	group.Go(func() error { return d.keys.Run(inner) })
 	group.Go(func() error {
 		defer stop()
