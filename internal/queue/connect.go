@@ -30,6 +30,10 @@ type Options struct {
 	Name string
 	// Prefix of subjects; streams have it in capitals. Empty means "bellows".
 	Prefix string
+	// AckWait is how long a worker may be silent about a job before another
+	// gets it, where the workers' consumer has to be created; one that exists
+	// keeps its own. Zero or negative means 30 s.
+	AckWait time.Duration
 	// Credentials, CA, Cert and Key are files; empty means not used.
 	Credentials, CA, Cert, Key string
 	// Extra options for the connection, such as the embedded server's.
@@ -52,6 +56,13 @@ func (o Options) prefix() string {
 	return strings.ToLower(o.Prefix)
 }
 
+func (o Options) ackWait() time.Duration {
+	if o.AckWait <= 0 {
+		return defaultAckWait
+	}
+	return o.AckWait
+}
+
 func (o Options) logger() *slog.Logger {
 	if o.Logger == nil {
 		return slog.New(slog.DiscardHandler)
@@ -61,10 +72,11 @@ func (o Options) logger() *slog.Logger {
 
 // Queue is a connection to the streams. It is safe for concurrent use.
 type Queue struct {
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	prefix string
-	log    *slog.Logger
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	prefix  string
+	ackWait time.Duration // of a consumer that has to be created
+	log     *slog.Logger
 
 	mu     sync.Mutex
 	shared jetstream.Consumer // the workers' consumer, once it was found
@@ -81,7 +93,11 @@ func Connect(o Options) (*Queue, error) {
 		nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectBufSize(-1), // a publish while disconnected fails at once instead of waiting in memory
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("NATS connection lost", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: we closed it ourselves
+				log.Warn("NATS connection lost", "error", err)
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("NATS connection regained", "server", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports an error", "error", err) }),
 	}, o.files()...)
@@ -94,7 +110,7 @@ func Connect(o Options) (*Queue, error) {
 		nc.Close()
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	return &Queue{nc: nc, js: js, prefix: o.prefix(), log: log}, nil
+	return &Queue{nc: nc, js: js, prefix: o.prefix(), ackWait: o.ackWait(), log: log}, nil
 }
 
 func (o Options) files() []nats.Option {
@@ -138,6 +154,13 @@ func (q *Queue) Prefix() string { return q.prefix }
 
 // Connected reports whether a server is reached now.
 func (q *Queue) Connected() bool { return q.nc.IsConnected() }
+
+// MaxBody is the largest body of a job that the server reached now would take,
+// in bytes: a dead letter may hold it as base64 twice as long, with its history.
+func (q *Queue) MaxBody() int64 { return (q.nc.MaxPayload() - letterRoom) / 2 }
+
+// letterRoom is what a letter needs beside the body, in bytes.
+const letterRoom = 256 << 10
 
 // Close ends the connection. Messages already handed to it are flushed for at
 // most a second.

@@ -201,7 +201,7 @@ func (q *Queue) prepareRun(ctx context.Context, job jobs.Job, l jobs.Letter, fro
 			next.Steps = append(next.Steps, s)
 		}
 	}
-	_, err = q.SaveEffects(ctx, job.ID, next, sequence, Forever)
+	_, err = q.SaveEffects(ctx, job.ID, next, sequence, RunKept)
 	if errors.Is(err, ErrConflict) {
 		return nil // somebody else replays the same letter
 	}

@@ -14,7 +14,7 @@
 //
 // Putting a job elsewhere is always two steps, store the new copy and then
 // acknowledge the old one. A crash between them leaves two copies and never
-// none. [Delivery.Stale] tells a worker that the copy in its hand is the older
+// none. [Queue.Trace] tells a worker that the copy in its hand is the older
 // one; it costs requests, so it is asked only when there is a reason: a second
 // delivery, or a job marked as redelivered.
 //

@@ -56,7 +56,7 @@ func (q *Queue) heldConsumer(ctx context.Context, installation string) (jetstrea
 		Durable:           "held-" + installation,
 		FilterSubject:     q.heldSubject(installation, ">"),
 		AckPolicy:         jetstream.AckExplicitPolicy,
-		AckWait:           ackWait,
+		AckWait:           defaultAckWait,
 		MaxAckPending:     pumpBatch,
 		InactiveThreshold: time.Minute, // a lane without waiting jobs needs no consumer
 	}

@@ -66,8 +66,14 @@ func (q *Queue) Effects(ctx context.Context, id string) (jobs.Effects, uint64, e
 	return e, m.Sequence, nil
 }
 
-// Forever keeps an effects record without a limit of time.
-const Forever time.Duration = 0
+const (
+	// Forever keeps an effects record without a limit of time.
+	Forever time.Duration = 0
+	// RunKept is how long the record of a replayed job is kept: as long as the
+	// letter it came from, so that replaying that letter again is known for
+	// what it is.
+	RunKept = LetterAge
+)
 
 // SaveEffects writes the record called id if its sequence is still last, and
 // returns the new sequence; last is 0 for a record that must not exist. It

@@ -4,13 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"bellows/internal/jobs"
 )
+
+// readTimeout bounds one question: its answer is lost when the server dies
+// between the two, or has just been started, and nobody would tell.
+const readTimeout = 2 * time.Second
 
 // last returns the newest message of a subject without a wildcard. It fails
 // with jetstream.ErrMsgNotFound when there is none.
@@ -25,6 +31,8 @@ func (q *Queue) get(ctx context.Context, stream string, request map[string]any) 
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	reply, err := q.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+q.stream(stream), body)
 	if err != nil {
 		return nil, fmt.Errorf("reading stream %q: %w", q.stream(stream), err)
@@ -90,6 +98,7 @@ type Trace struct {
 	Done    bool // a copy has ended well
 	Dead    bool // a copy is a dead letter
 	Delayed bool // a later copy waits for its time
+	Begun   bool // a later copy has begun a call or finished a step
 	Effects jobs.Effects
 	// Sequence is that of the effects record, 0 if there is none.
 	Sequence uint64
@@ -97,10 +106,17 @@ type Trace struct {
 
 // Gone reports whether the copy in hand need not run: what it stands for has
 // ended or goes on elsewhere.
-func (t Trace) Gone() bool { return t.Done || t.Dead || t.Delayed }
+func (t Trace) Gone() bool { return t.Done || t.Dead || t.Delayed || t.Begun }
+
+// Overtaken reports whether a later copy of job has written e. That copy lives
+// or has ended: the latest one is never dropped.
+func Overtaken(job jobs.Job, e jobs.Effects) bool {
+	return e.Run > job.Run || e.Run == job.Run && e.Generation > job.Generation
+}
 
 // Trace looks for earlier or later copies of job: its done mark, its dead
-// letter of the same or a later run, and a delay of a later generation.
+// letter of the same or a later run, a record of a later copy, and a delay of
+// one.
 func (q *Queue) Trace(ctx context.Context, job jobs.Job) (Trace, error) {
 	var t Trace
 	var err error
@@ -108,7 +124,8 @@ func (q *Queue) Trace(ctx context.Context, job jobs.Job) (Trace, error) {
 		return t, err
 	}
 	t.Done = t.Effects.Done && t.Effects.Run >= job.Run
-	if t.Done {
+	t.Begun = !t.Done && Overtaken(job, t.Effects)
+	if t.Done || t.Begun {
 		return t, nil
 	}
 	if t.Dead, err = q.isDead(ctx, job); err != nil || t.Dead {
@@ -131,19 +148,23 @@ func (q *Queue) isDead(ctx context.Context, job jobs.Job) (bool, error) {
 }
 
 func (q *Queue) isDelayed(ctx context.Context, job jobs.Job) (bool, error) {
+	waiting, sequence, err := q.waiting(ctx, job)
+	return err == nil && sequence > 0 && later(waiting, job), err
+}
+
+// waiting returns the copy of job that waits for its time, and its sequence;
+// 0 when none does.
+func (q *Queue) waiting(ctx context.Context, job jobs.Job) (jobs.Job, uint64, error) {
 	m, err := q.last(ctx, "JOBS", q.delaySubject(job.ID))
 	if err != nil {
-		return false, ignoreNotFound(err)
+		return jobs.Job{}, 0, ignoreNotFound(err)
 	}
-	waiting, err := jobs.Parse(job.Installation, job.Kind, m.Header, m.Data)
-	if err != nil {
-		return false, err
-	}
-	return waiting.Run > job.Run || waiting.Run == job.Run && waiting.Generation > job.Generation, nil
+	copied, err := jobs.Parse(job.Installation, job.Kind, m.Header, m.Data)
+	return copied, m.Sequence, err
 }
 
 func ignoreNotFound(err error) error {
-	if err == jetstream.ErrMsgNotFound {
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
 	}
 	return err

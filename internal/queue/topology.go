@@ -15,21 +15,17 @@ const (
 	// an event again up to four times, 60 s apart ("Forge Remote essentials",
 	// 2026-08-22), and may be three minutes late itself.
 	duplicateWindow = 20 * time.Minute
-	// ackWait is how long a worker may be silent about a job before another
-	// worker gets it. Workers report every third of it.
-	ackWait = 30 * time.Second
+	// defaultAckWait is how long a worker may be silent about a job before
+	// another worker gets it. Workers report every third of it.
+	defaultAckWait = 30 * time.Second
 	// maxAckPending is for all workers together. JetStream's default of 1,000
 	// would be the cluster's concurrency limit.
 	maxAckPending = 100_000
-	// letterAge is how long dead letters are kept.
-	letterAge = 30 * 24 * time.Hour
+	// LetterAge is how long dead letters are kept.
+	LetterAge = 30 * 24 * time.Hour
 	// workers is the name of the consumer that all workers share.
 	workers = "workers"
 )
-
-// AckWait is how long a worker may be silent about a job before another worker
-// gets it.
-const AckWait = ackWait
 
 func (q *Queue) stream(name string) string { return strings.ToUpper(q.prefix) + "_" + name }
 
@@ -56,11 +52,16 @@ func (q *Queue) Setup(ctx context.Context, replicas int) error {
 			return err
 		}
 	}
+	return q.createConsumer(ctx)
+}
+
+// createConsumer creates the workers' consumer unless it exists.
+func (q *Queue) createConsumer(ctx context.Context) error {
 	_, err := q.js.CreateConsumer(ctx, q.stream("JOBS"), jetstream.ConsumerConfig{
 		Durable:       workers,
 		FilterSubject: q.prefix + ".jobs.>",
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       ackWait,
+		AckWait:       q.ackWait,
 		MaxDeliver:    -1, // a worker counts deliveries itself and writes the dead letter
 		MaxAckPending: maxAckPending,
 	})
@@ -107,7 +108,7 @@ func (q *Queue) streams(replicas int) []jetstream.StreamConfig {
 		Storage:           jetstream.FileStorage,
 		Replicas:          replicas,
 		MaxMsgsPerSubject: 1,
-		MaxAge:            letterAge,
+		MaxAge:            LetterAge,
 		AllowDirect:       true,
 	}}
 }

@@ -40,7 +40,6 @@ type layout struct {
 	history int64
 	maxAge  time.Duration // 0: values stay
 	expires bool          // single keys may expire
-	memory  bool          // may be lost with the server
 }
 
 var layouts = []layout{
@@ -51,7 +50,7 @@ var layouts = []layout{
 	{name: Holds, history: 1, expires: true},
 	{name: Results, history: 1, expires: true},
 	{name: Tickets, history: 1, expires: true},
-	{name: Nodes, history: 1, expires: true, memory: true},
+	{name: Nodes, history: 1, expires: true},
 }
 
 // Setup creates the buckets that are missing, with so many replicas (zero
@@ -92,9 +91,6 @@ func (l layout) config(prefix string, replicas int) jetstream.StreamConfig {
 		AllowRollup:       true,
 		DenyDelete:        true,
 		AllowDirect:       true,
-	}
-	if l.memory {
-		c.Storage = jetstream.MemoryStorage
 	}
 	if l.expires {
 		c.AllowMsgTTL = true

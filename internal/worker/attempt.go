@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,6 +28,10 @@ type attempt struct {
 	sequence uint64
 	known    bool
 
+	// asUser says that the call that was last prepared uses the token of the
+	// user in session.
+	asUser bool
+
 	// settled says that run itself has taken the job off the queue's path:
 	// nothing is left but to acknowledge.
 	settled bool
@@ -36,12 +41,17 @@ func (w *Worker) attempt(d *queue.Delivery) *attempt {
 	return &attempt{w: w, d: d, job: d.Job}
 }
 
-// limits are those of the rule, once there is one.
+// limits are those of the rule. Before there is one, the job may be as old as
+// any rule allows.
 func (a *attempt) limits() jobs.Limits {
-	if a.rule == nil {
-		return jobs.Limits{}
+	rule := a.rule
+	if rule == nil {
+		rule, _ = a.w.Rules.Rule(a.job.Rule)
 	}
-	return jobs.Limits{MaxAttempts: a.rule.MaxAttempts(), MaxAge: a.rule.MaxAge()}
+	if rule == nil {
+		return jobs.Limits{MaxAge: a.w.longest}
+	}
+	return jobs.Limits{MaxAttempts: rule.MaxAttempts(), MaxAge: rule.MaxAge()}
 }
 
 // run carries the job out. Nil is success.
@@ -68,13 +78,14 @@ func (a *attempt) trace(ctx context.Context) (gone bool, f *jobs.Failure) {
 		a.known = a.job.Generation == 0 // the first copy has no record yet
 		return false, nil
 	}
-	t, err := a.w.Queue.Trace(ctx, a.job)
+	var t queue.Trace
+	err := a.ask(ctx, func(ctx context.Context) (err error) { t, err = a.w.Queue.Trace(ctx, a.job); return err })
 	if err != nil {
 		return false, a.broker(ctx, err)
 	}
 	a.effects, a.sequence, a.known = t.Effects, t.Sequence, true
 	if t.Gone() {
-		a.w.log.Info("job has ended or goes on elsewhere", "job", a.job.ID, "done", t.Done, "dead", t.Dead, "delayed", t.Delayed)
+		a.w.log.Info("job has ended or goes on elsewhere", "job", a.job.ID, "done", t.Done, "dead", t.Dead, "delayed", t.Delayed, "begun", t.Begun)
 		a.settled = true
 		return true, nil
 	}
@@ -123,8 +134,7 @@ func (a *attempt) choose(ctx context.Context) *jobs.Failure {
 		if !ok {
 			return &jobs.Failure{Cause: jobs.CauseFatal, Message: fmt.Sprintf("rule %q is not in the rule file; put it back, or drop the job", a.job.Rule)}
 		}
-		a.rule = rule
-		return nil
+		return a.again(rule)
 	}
 	matched, skipped := a.w.Rules.Match(a.job.Type, a.job.Trigger, a.callRoute(), a.input)
 	for _, s := range skipped {
@@ -140,6 +150,25 @@ func (a *attempt) choose(ctx context.Context) *jobs.Failure {
 		return fatal(matched[0].Err)
 	}
 	return a.split(ctx, matched)
+}
+
+// again takes up a rule that was chosen before. A condition that fails is
+// fatal here too: of several rules that match, each fails in a job of its own.
+// A replay comes after something was mended, so its first attempt asks whether
+// the rule is for the job at all.
+func (a *attempt) again(rule *rules.Rule) *jobs.Failure {
+	holds, err := rule.Applies(a.input)
+	var fault *rules.Error
+	missing := errors.As(err, &fault) && fault.Missing
+	switch {
+	case err != nil && !missing:
+		return fatal(err)
+	case !holds && a.job.Run > 0 && a.job.Attempt == 1 && len(a.effects.Steps) == 0:
+		a.w.metrics.Unmatched.Inc()
+		return nil
+	}
+	a.rule = rule
+	return nil
 }
 
 func (a *attempt) callRoute() string {
@@ -165,7 +194,8 @@ func (a *attempt) split(ctx context.Context, matched []rules.Matched) *jobs.Fail
 		child.ID, child.Rule = jobs.RuleID(a.job.ID, m.Rule.Name()), m.Rule.Name()
 		child.Generation, child.Deaths, child.Attempt = 0, 0, 1
 		child.Redelivered = a.job.Redelivered || a.d.Deliveries > 1 || a.job.Generation > 0
-		if _, err := a.w.Queue.Publish(ctx, child); err != nil {
+		err := a.ask(ctx, func(ctx context.Context) error { _, err := a.w.Queue.Publish(ctx, child); return err })
+		if err != nil {
 			return a.broker(ctx, err)
 		}
 	}

@@ -31,7 +31,7 @@ func (a *attempt) classify(ctx context.Context, err error, step *rules.Step) *jo
 	case atlassian.Fenced:
 		f.Cause = jobs.CauseFatal
 	case atlassian.NoToken:
-		classifyToken(f, e)
+		a.classifyToken(f, e)
 	case atlassian.BreakerOpen:
 		f.Cause, f.Until = jobs.CauseHeld, e.Until
 	case atlassian.NotSent:
@@ -43,7 +43,8 @@ func (a *attempt) classify(ctx context.Context, err error, step *rules.Step) *jo
 	case atlassian.Unreadable:
 		f.Cause = jobs.CauseRejected
 	}
-	if f.Cause == jobs.CauseNotSent && ctx.Err() != nil {
+	notSent := e.Stage == atlassian.NotSent || e.Stage == atlassian.NoToken && f.Cause != jobs.CauseRejected
+	if notSent && ctx.Err() != nil {
 		f.Cause = jobs.CauseShutdown
 	}
 	return f
@@ -77,7 +78,7 @@ func (a *attempt) settling() bool {
 }
 
 // classifyToken says why there was no token to call with. Nothing was sent.
-func classifyToken(f *jobs.Failure, e *atlassian.Error) {
+func (a *attempt) classifyToken(f *jobs.Failure, e *atlassian.Error) {
 	var refused *impersonation.RefusedError
 	var limited *impersonation.LimitedError
 	var upstream *impersonation.UpstreamError
@@ -89,17 +90,24 @@ func classifyToken(f *jobs.Failure, e *atlassian.Error) {
 	case errors.As(e, &limited):
 		f.Cause, f.RetryAfter, f.HasRetryAfter = jobs.CauseExchangeLimited, limited.RetryAfter, true
 	case errors.As(e, &upstream):
-		classifyUpstream(f, upstream)
+		a.classifyUpstream(f, upstream)
 	}
 }
 
 // classifyUpstream reads a failed exchange. An exchange may always be made
 // again: it changes nothing but who may ask.
-func classifyUpstream(f *jobs.Failure, e *impersonation.UpstreamError) {
+func (a *attempt) classifyUpstream(f *jobs.Failure, e *impersonation.UpstreamError) {
 	f.Status, f.Safe = e.Status, true
+	f.RetryAfter, f.HasRetryAfter = e.RetryAfter, e.HasRetryAfter
 	switch {
+	case e.HasRetryAfter:
+		f.Cause = jobs.CauseLimited
+	case (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) && a.settling():
+		f.Cause = jobs.CauseSettling
 	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Status == http.StatusBadRequest:
 		f.Cause = jobs.CauseRejected
+	case e.Status == http.StatusServiceUnavailable && e.HasRetryAfter:
+		f.Cause, f.RetryAfter, f.HasRetryAfter = jobs.CauseLimited, e.RetryAfter, true
 	case e.Status >= 500:
 		f.Cause = jobs.CauseServer
 	case e.Sent:

@@ -22,11 +22,13 @@ func (w *Worker) deliver(ctx context.Context, d *queue.Delivery) {
 	a := w.attempt(d)
 	switch {
 	case w.stopping.Load():
-		// It was on its way when the stop came, and has not begun.
+		// It was on its way when the stop came, and has not begun. While
+		// requests for jobs are open it would only come back.
+		<-w.quiet
 		w.settle(ctx, a, &jobs.Failure{Cause: jobs.CauseShutdown, Message: "worker is stopping"})
 		return
 	case d.Deaths() >= jobs.MaxDeaths:
-		w.settle(ctx, a, &jobs.Failure{Cause: jobs.CauseCrashed, Message: fmt.Sprintf("%d workers died holding the job", d.Deaths())})
+		w.settle(ctx, a, a.crashed(ctx))
 		return
 	}
 	leave, ok := w.join(d)
@@ -36,6 +38,21 @@ func (w *Worker) deliver(ctx context.Context, d *queue.Delivery) {
 	}
 	defer leave()
 	w.settle(ctx, a, w.runSafely(ctx, a))
+}
+
+// crashed ends a job that was in the hands of too many dying workers, unless
+// it has ended already and only its acknowledgement was lost.
+func (a *attempt) crashed(ctx context.Context) *jobs.Failure {
+	gone, f := a.trace(ctx)
+	switch {
+	case gone:
+		return nil
+	case f != nil && f.Cause == jobs.CauseShutdown:
+		return f
+	case f != nil: // not an attempt: the deaths must stay counted
+		return &jobs.Failure{Cause: jobs.CauseHeld, Until: a.w.Now().Add(asideWait), Message: f.Message}
+	}
+	return &jobs.Failure{Cause: jobs.CauseCrashed, Message: fmt.Sprintf("%d workers died holding the job", a.d.Deaths())}
 }
 
 // hold notes that the delivery is in hand. It returns false for a second

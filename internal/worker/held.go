@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bellows/internal/jobs"
+	"bellows/internal/vault"
 )
 
 const (
@@ -32,11 +33,11 @@ func newHeldLanes(w *Worker) *heldLanes {
 
 // note says that a job of an installation was set aside. A token may have come
 // in the same moment: then it is woken at once.
-func (h *heldLanes) note(installation string) {
+func (h *heldLanes) note(ctx context.Context, installation string) {
 	h.mu.Lock()
 	h.known[installation] = true
 	h.mu.Unlock()
-	if h.live(installation) {
+	if h.live(ctx, installation) {
 		h.wake(installation)
 	}
 }
@@ -55,9 +56,14 @@ func (h *heldLanes) wake(installation string) {
 	}
 }
 
-func (h *heldLanes) live(installation string) bool {
-	expires, ok := h.w.Tokens.Health(installation)
-	return ok && h.w.Now().Before(expires)
+// live reports whether a job of the installation would get a token now. It
+// asks what the job will ask: what is nearly expired, or cannot be read, would
+// only send the job round in circles.
+func (h *heldLanes) live(ctx context.Context, installation string) bool {
+	try, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	_, err := h.w.Tokens.Token(try, vault.Owner{Installation: installation}, 0)
+	return err == nil
 }
 
 // run wakes lanes until ctx ends.
@@ -102,7 +108,7 @@ func (h *heldLanes) scan(ctx context.Context) {
 // those that have waited longer than their rule allows: they come to an end.
 func (h *heldLanes) pump(ctx context.Context, installation string) {
 	move := func(jobs.Job) bool { return true }
-	if !h.live(installation) {
+	if !h.live(ctx, installation) {
 		move = h.expired
 	}
 	try, cancel := context.WithTimeout(ctx, pumpTimeout)

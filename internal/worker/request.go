@@ -47,6 +47,7 @@ func (a *attempt) request(_ context.Context, step *rules.Step, call rules.Call) 
 	default:
 		return request, fmt.Errorf("api %q is none of product, storage, forge, graphql", call.API)
 	}
+	a.asUser = call.AsInvoking
 	request.Token, err = a.tokens(call, place)
 	return request, err
 }

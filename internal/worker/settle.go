@@ -2,24 +2,15 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"bellows/internal/jobs"
-	"bellows/internal/queue"
 )
 
-const (
-	// storeTimeout bounds one try to reach NATS.
-	storeTimeout = 5 * time.Second
-	// storePause is the first wait between tries; it doubles up to storePauseMax.
-	storePause    = 100 * time.Millisecond
-	storePauseMax = 2 * time.Second
-	// lastTries is how long settling is tried after the drain has ended. What
-	// is not settled then is delivered again after queue.AckWait.
-	lastTries = 5 * time.Second
-)
+// userTokenWait is how long a job waits for the next token of the user it acts
+// as. Tokens of users come only when they call; nothing wakes their jobs.
+const userTokenWait = time.Minute
 
 // settle decides what becomes of the job and makes it so.
 func (w *Worker) settle(ctx context.Context, a *attempt, f *jobs.Failure) {
@@ -29,6 +20,9 @@ func (w *Worker) settle(ctx context.Context, a *attempt, f *jobs.Failure) {
 	}
 	now := w.Now()
 	decision := jobs.Decide(f, a.job, a.limits(), now, w.Random())
+	if decision.Action == jobs.ActionWait && a.asUser {
+		decision = jobs.Decision{Action: jobs.ActionDelay, Until: now.Add(userTokenWait)}
+	}
 	w.metrics.outcome(decision)
 	a.tell(decision, f)
 	switch decision.Action {
@@ -43,10 +37,29 @@ func (w *Worker) settle(ctx context.Context, a *attempt, f *jobs.Failure) {
 	case jobs.ActionWait:
 		next := a.next(decision, f, now)
 		a.persistOrLog(ctx, "holding a job", func(ctx context.Context) error { return a.d.Wait(ctx, next) })
-		w.held.note(next.Installation)
+		a.leaveTrace(ctx, next)
+		w.held.note(ctx, next.Installation)
 	case jobs.ActionReturn:
 		next := a.next(decision, nil, now)
 		a.persistOrLog(ctx, "returning a job", func(ctx context.Context) error { return a.d.Return(ctx, next) })
+	}
+}
+
+// leaveTrace notes in the job's record that a later copy exists. A waiting copy
+// cannot be found by the job's id, and after a restart JetStream does not know
+// its message id for the job's either, so a redelivery of Forge's would look
+// like a new event. When the note fails, or another copy was faster, nothing is
+// worse than without it.
+func (a *attempt) leaveTrace(ctx context.Context, next jobs.Job) {
+	if !a.known {
+		return
+	}
+	try, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	noted := a.effects
+	noted.Run, noted.Generation = next.Run, next.Generation
+	if _, err := a.w.Queue.SaveEffects(try, a.job.ID, noted, a.sequence, a.recordKept()); err != nil {
+		a.w.log.Debug("noting that a job waits failed", "job", a.job.ID, "error", err)
 	}
 }
 
@@ -73,11 +86,9 @@ func entry(job jobs.Job, d jobs.Decision, f *jobs.Failure, now time.Time) jobs.A
 
 func (a *attempt) letter(ctx context.Context, d jobs.Decision, f *jobs.Failure, now time.Time) jobs.Letter {
 	if !a.known {
-		effects, _, err := a.w.Queue.Effects(ctx, a.job.ID)
-		if err != nil {
+		if err := a.persist(ctx, a.read); err != nil {
 			a.w.log.Warn("reading the steps of a dead job failed: its letter has none", "job", a.job.ID, "error", err)
 		}
-		a.effects = effects
 	}
 	job := a.job
 	job.Deaths = a.d.Deaths()
@@ -105,36 +116,4 @@ func (a *attempt) tell(d jobs.Decision, f *jobs.Failure) {
 		attrs = append(attrs, "until", d.Until.UTC().Format(time.RFC3339Nano))
 	}
 	a.w.log.Log(context.Background(), level, "job "+d.String(), attrs...)
-}
-
-func (a *attempt) persistOrLog(ctx context.Context, doing string, store func(context.Context) error) {
-	if err := a.persist(ctx, store); err != nil {
-		a.w.log.Error(doing+" failed: it will be delivered again", "job", a.job.ID, "error", err)
-	}
-}
-
-// persist tries until JetStream has confirmed, through lost connections too,
-// for as long as the worker lives and lastTries more. A conflict is an answer,
-// not a failure to reach NATS.
-func (a *attempt) persist(ctx context.Context, store func(context.Context) error) error {
-	var deadline <-chan time.Time
-	cut := ctx.Done()
-	base := context.WithoutCancel(ctx)
-	for pause := storePause; ; pause = min(2*pause, storePauseMax) {
-		try, cancel := context.WithTimeout(base, storeTimeout)
-		err := store(try)
-		cancel()
-		if err == nil || errors.Is(err, queue.ErrConflict) {
-			return err
-		}
-		a.w.log.Warn("reaching NATS failed, trying again", "job", a.job.ID, "error", err)
-		select {
-		case <-cut:
-			cut = nil
-			deadline = time.After(lastTries)
-		case <-deadline:
-			return err
-		case <-time.After(pause):
-		}
-	}
 }

@@ -54,14 +54,12 @@ func (a *attempt) steps(ctx context.Context) *jobs.Failure {
 // recall reads the job's record when an earlier copy may have left one, and
 // looks at an intent without an end.
 func (a *attempt) recall(ctx context.Context, steps []*rules.Step) *jobs.Failure {
-	if !a.known && (len(steps) > 1 || !steps[0].Safe()) {
-		var err error
-		if a.effects, a.sequence, err = a.w.Queue.Effects(ctx, a.job.ID); err != nil {
+	if !a.known {
+		if err := a.ask(ctx, a.read); err != nil {
 			return a.broker(ctx, err)
 		}
-		a.known = true
 	}
-	if a.effects.Done && a.effects.Run >= a.job.Run {
+	if a.stale() {
 		a.settled = true
 		return nil
 	}
@@ -70,6 +68,12 @@ func (a *attempt) recall(ctx context.Context, steps []*rules.Step) *jobs.Failure
 		return nil
 	}
 	return a.openIntent(*open, steps)
+}
+
+// stale reports whether the record says that this copy of the job need not
+// run: the job is done, or a later copy is at work.
+func (a *attempt) stale() bool {
+	return a.effects.Done && a.effects.Run >= a.job.Run || queue.Overtaken(a.job, a.effects)
 }
 
 // openIntent judges a call that was begun by another copy and has not been
@@ -104,7 +108,7 @@ func (a *attempt) step(ctx context.Context, step *rules.Step, last bool) *jobs.F
 	answer, err := a.w.Call(ctx, request)
 	if answer, err = usable(answer, err, last); err != nil {
 		f := a.classify(ctx, err, step)
-		return a.undo(ctx, step, f)
+		return a.undo(ctx, step, f, err)
 	}
 	a.input.Steps[step.Name()] = answerView(answer)
 	return a.finish(ctx, step, call, answer, last)
@@ -129,11 +133,9 @@ func (a *attempt) begin(ctx context.Context, step *rules.Step, call rules.Call) 
 	intent := jobs.Step{
 		Name: step.Name(), Open: true, Attempt: a.job.Attempt, At: a.w.Now().UTC(), Worker: a.w.Name, Method: call.Method, Path: call.Path,
 	}
-	next := a.effects.With(intent)
-	next.Run, next.Generation = a.job.Run, a.job.Generation
-	err := a.save(ctx, next, queue.Forever)
+	err := a.keep(ctx, a.effects.With(intent))
 	if errors.Is(err, queue.ErrConflict) {
-		return a.overtaken(ctx, step)
+		return a.overtaken(step)
 	}
 	if err != nil {
 		return a.broker(ctx, err)
@@ -143,14 +145,8 @@ func (a *attempt) begin(ctx context.Context, step *rules.Step, call rules.Call) 
 
 // overtaken looks at the record that another copy of this job has written in
 // the meantime. The copy with the lower generation is stale.
-func (a *attempt) overtaken(ctx context.Context, step *rules.Step) *jobs.Failure {
-	effects, sequence, err := a.w.Queue.Effects(ctx, a.job.ID)
-	if err != nil {
-		return a.broker(ctx, err)
-	}
-	a.effects, a.sequence = effects, sequence
-	if effects.Done && effects.Run >= a.job.Run || effects.Run > a.job.Run ||
-		effects.Run == a.job.Run && effects.Generation > a.job.Generation {
+func (a *attempt) overtaken(step *rules.Step) *jobs.Failure {
+	if a.stale() {
 		a.settled = true
 		return nil
 	}
@@ -158,22 +154,16 @@ func (a *attempt) overtaken(ctx context.Context, step *rules.Step) *jobs.Failure
 	return &jobs.Failure{Cause: jobs.CauseHeld, Until: until, Step: step.Name(), Message: "another copy of this job is at work"}
 }
 
-func (a *attempt) save(ctx context.Context, next jobs.Effects, keep time.Duration) error {
-	sequence, err := a.w.Queue.SaveEffects(ctx, a.job.ID, next, a.sequence, keep)
-	if err == nil {
-		a.effects, a.sequence = next, sequence
-	}
-	return err
-}
-
 // undo takes back the intent of a call that certainly had no effect, so that
-// the next attempt may begin it again. An unanswered call keeps its intent.
-func (a *attempt) undo(ctx context.Context, step *rules.Step, f *jobs.Failure) *jobs.Failure {
-	if step.Safe() || f.Cause == jobs.CauseUnanswered {
+// the next attempt may begin it again. A call that had one, or may have had,
+// keeps its intent.
+func (a *attempt) undo(ctx context.Context, step *rules.Step, f *jobs.Failure, err error) *jobs.Failure {
+	var e *atlassian.Error
+	acted := !errors.As(err, &e) || e.Stage == atlassian.Unreadable
+	if step.Safe() || acted || f.Cause == jobs.CauseUnanswered {
 		return f
 	}
-	err := a.persist(ctx, func(ctx context.Context) error { return a.save(ctx, a.effects.Without(step.Name()), queue.Forever) })
-	if err != nil {
+	if err := a.keep(ctx, a.effects.Without(step.Name())); err != nil {
 		a.w.log.Error("taking back an intent failed: the job will be an unknown effect", "job", a.job.ID, "step", step.Name(), "error", err)
 	}
 	return f
@@ -197,14 +187,13 @@ func (a *attempt) finish(ctx context.Context, step *rules.Step, call rules.Call,
 		record.Header, record.Body = plainHeader(answer.Header), bodyAsJSON(answer.Body)
 	}
 	next := a.effects.With(record)
-	next.Run, next.Generation = a.job.Run, a.job.Generation
 	if last {
 		a.effects = next // goes out with the done mark
 		return nil
 	}
-	err := a.persist(ctx, func(ctx context.Context) error { return a.save(ctx, next, queue.Forever) })
+	err := a.keep(ctx, next)
 	if errors.Is(err, queue.ErrConflict) {
-		return a.overtaken(ctx, step)
+		return a.overtaken(step)
 	}
 	if err != nil {
 		// The call was made and cannot be recorded: for an unsafe one the
@@ -213,16 +202,6 @@ func (a *attempt) finish(ctx context.Context, step *rules.Step, call rules.Call,
 			Status: answer.Status, Message: "the answer could not be recorded: " + err.Error()}
 	}
 	return nil
-}
-
-// markDone keeps the mark that stops a later copy of this job from running.
-func (a *attempt) markDone(ctx context.Context) error {
-	done := a.effects
-	done.Done, done.Run, done.Generation = true, a.job.Run, a.job.Generation
-	for i := range done.Steps {
-		done.Steps[i].Header, done.Steps[i].Body = nil, nil // nobody needs them any more
-	}
-	return a.persist(ctx, func(ctx context.Context) error { return a.w.Queue.MarkDone(ctx, a.job.ID, done, doneKept) })
 }
 
 // usable accepts an answer that could not be read to its end when nobody needs

@@ -17,10 +17,9 @@ const (
 )
 
 // take asks for jobs while there are free slots, until ctx ends. Several
-// requests may be open at once; together they never ask for more than there
-// are slots.
-func (w *Worker) take(ctx, work context.Context, inHand *sync.WaitGroup) {
-	var fetches sync.WaitGroup
+// requests may be open at once, also when it returns; together they never ask
+// for more than there are slots.
+func (w *Worker) take(ctx, work context.Context, fetches, inHand *sync.WaitGroup) {
 	for {
 		n := w.slots.take(ctx)
 		if n == 0 {
@@ -29,7 +28,6 @@ func (w *Worker) take(ctx, work context.Context, inHand *sync.WaitGroup) {
 		fetches.Go(func() { w.fetch(ctx, work, n, inHand) })
 	}
 	w.stopping.Store(true)
-	fetches.Wait()
 }
 
 // fetch hands up to n jobs to their goroutines and gives back the slots that

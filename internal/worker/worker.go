@@ -16,7 +16,7 @@
 //
 // What fails: when NATS is lost, jobs that run go on, and their settlement is
 // tried until NATS is back. When the process dies, JetStream gives its jobs to
-// another worker after [queue.AckWait]; an unsafe call that it may have sent
+// another worker after the queue's AckWait; an unsafe call that it may have sent
 // is found by its intent and becomes a dead letter. A job that was in the
 // hands of several dying workers runs alone, and after five it is dead.
 //
@@ -35,6 +35,7 @@ import (
 	"bellows/internal/atlassian"
 	"bellows/internal/impersonation"
 	"bellows/internal/installations"
+	"bellows/internal/jobs"
 	"bellows/internal/queue"
 	"bellows/internal/rules"
 	"bellows/internal/secret"
@@ -104,6 +105,10 @@ type Worker struct {
 	running map[string]*queue.Delivery // :: key of a copy → the delivery in hand
 
 	stopping atomic.Bool
+	quiet    chan struct{}   // closed when no request for jobs is open any more
+	last     context.Context // ends when settling is given up
+	giveUp   context.CancelFunc
+	longest  time.Duration // the greatest age that any rule allows
 }
 
 // New makes a worker.
@@ -117,6 +122,11 @@ func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, log: c.Logger, metrics: c.Metrics,
 		slots: newSlots(c.concurrency()), running: map[string]*queue.Delivery{},
+		quiet: make(chan struct{}), longest: jobs.DefaultMaxAge,
+	}
+	w.last, w.giveUp = context.WithCancel(context.Background())
+	for _, r := range c.Rules.Rules() {
+		w.longest = max(w.longest, r.MaxAge())
 	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
@@ -136,58 +146,70 @@ func (w *Worker) Running() int {
 }
 
 // Run takes and carries out jobs until ctx ends, then drains. It returns when
-// every job in hand is settled.
+// every job in hand is settled, or NATS could not be told for lastTries after
+// the drain.
 func (w *Worker) Run(ctx context.Context) error {
 	// Jobs outlive ctx: they have until the end of the drain.
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	var side, inHand sync.WaitGroup
+	defer w.giveUp()
+	var side, fetches, inHand sync.WaitGroup
 	background, stopSide := context.WithCancel(work)
+	w.Tokens.OnNew(w.held.wake)
 	side.Go(func() { w.heartbeats(background) })
 	side.Go(func() { w.held.run(background) })
-	w.Tokens.OnNew(w.held.wake)
 
-	w.take(ctx, work, &inHand) // returns once nothing that was asked for is still on its way
-	w.drain(cut, &inHand)
+	w.take(ctx, work, &fetches, &inHand) // until ctx ends
+	stopCut := w.cutAfterDrain(cut)
+	fetches.Wait()
+	close(w.quiet)
+	inHand.Wait()
+	stopCut()
 	stopSide()
 	side.Wait()
 	return nil
 }
 
-// drain waits for the jobs in hand, and cuts their calls at the end of the
-// drain timeout.
-func (w *Worker) drain(cut context.CancelFunc, inHand *sync.WaitGroup) {
-	done := make(chan struct{})
-	go func() { inHand.Wait(); close(done) }()
+// cutAfterDrain cuts the calls of the jobs in hand at the end of the drain
+// timeout, and gives up on NATS some time after that.
+func (w *Worker) cutAfterDrain(cut context.CancelFunc) (stop func()) {
 	if n := w.Running(); n > 0 {
 		w.log.Info("draining", "jobs", n, "timeout", w.drainTimeout())
 	}
-	timeout := time.NewTimer(w.drainTimeout())
-	defer timeout.Stop()
-	select {
-	case <-done:
-		return
-	case <-timeout.C:
+	cutting := time.AfterFunc(w.drainTimeout(), func() {
 		w.log.Warn("drain timeout reached: cutting calls", "jobs", w.Running())
-	}
-	cut()
-	<-done
+		cut()
+	})
+	giving := time.AfterFunc(w.drainTimeout()+lastTries, w.giveUp)
+	return func() { cutting.Stop(); giving.Stop() }
 }
+
+// beatCheck is how often the worker looks whether to report its jobs: the
+// queue's AckWait is known only once the consumer was found.
+const beatCheck = 250 * time.Millisecond
 
 // heartbeats tells the server about every job in hand, well within AckWait.
 func (w *Worker) heartbeats(ctx context.Context) {
-	ticker := time.NewTicker(queue.AckWait / 3)
+	ticker := time.NewTicker(beatCheck)
 	defer ticker.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			for _, d := range w.inHand() {
-				if err := d.Working(); err != nil {
-					w.log.Debug("reporting a running job failed", "job", d.Job.ID, "error", err)
-				}
+		case now := <-ticker.C:
+			if now.Sub(last) >= w.Queue.AckWait()/3 {
+				last = now
+				w.beat()
 			}
+		}
+	}
+}
+
+func (w *Worker) beat() {
+	for _, d := range w.inHand() {
+		if err := d.Working(); err != nil {
+			w.log.Debug("reporting a running job failed", "job", d.Job.ID, "error", err)
 		}
 	}
 }
