@@ -28,7 +28,6 @@ func expired(c object)     { c["exp"] = c["iat"].(int64) - 60; c["iat"] = c["iat
 func otherApp(c object)    { c["aud"] = "ari:cloud:ecosystem::app/other"; app(c)["id"] = c["aud"] }
 func otherAppID(c object)  { app(c)["id"] = "ari:cloud:ecosystem::app/other" }
 func everyFault(c object)  { expired(c); development(c); inSession(c) }
-func nothing(object)       {}
 func both(a, b func(object)) func(object) {
 	return func(c object) { a(c); b(c) }
 }
