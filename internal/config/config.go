@@ -2,8 +2,8 @@
 // in the file everything stands.
 //
 // It is strict: a member it does not know is refused, with the nearest known
-// name where there is one, and so is a member that this version cannot carry
-// out. Everything wrong with a file is reported at once, as one [*Error] whose
+// name where there is one, and so is a member that stands in the wrong place.
+// Everything wrong with a file is reported at once, as one [*Error] whose
 // text has a line FILE:LINE:COL: REASON for each [Issue].
 //
 // Expressions and templates are kept as [Text], unread: package rules compiles
@@ -12,7 +12,6 @@ package config
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,126 +25,13 @@ import (
 type File struct {
 	Name    string // as given to Load or Parse
 	Version int    // always 1
-	Rules   []Rule
-	Routes  []Route
-}
 
-// Rule says what to do for jobs of certain kinds.
-type Rule struct {
-	Name string // unique in the file; [A-Za-z0-9_-]{1,64}
+	// Stamp is a short hash of the file's content, in hex: equal for equal
+	// files. "" for a File that was not read from text.
+	Stamp string
 
-	// On are the patterns of jobs it is for; at least one.
-	On []Text
-
-	// When is a CEL expression that must hold; nil when it always does.
-	When *Text
-
-	As As
-
-	// Product is the product to call where the app is installed in several;
-	// "" for the only one.
-	Product string
-
-	// MaxAttempts is 0 when the file does not say.
-	MaxAttempts int
-
-	// MaxAge is 0 when the file does not say.
-	MaxAge time.Duration
-
-	Steps []Step // at least one
-	Pos   Pos    // of the rule
-}
-
-// AsKind says on whose behalf a rule calls Atlassian.
-type AsKind int
-
-const (
-	AsApp     AsKind = iota // the app itself; also when the file does not say
-	AsUser                  // the user who caused the job
-	AsAccount               // the account that an expression names
-)
-
-// As is a rule's "as".
-type As struct {
-	Kind AsKind
-
-	// Account is the CEL expression for the account id; nil unless Kind is
-	// AsAccount.
-	Account *Text
-
-	Pos Pos // zero when the file does not say
-}
-
-// Step is one request of a rule.
-type Step struct {
-	Name string // unique in the rule; "step-1" and so on where the file does not say
-
-	// Repeatable says that the request may be sent again when its answer was
-	// lost.
-	Repeatable bool
-
-	// Timeout is 0 when the file does not say.
-	Timeout time.Duration
-
-	Request Request
-	Pos     Pos
-}
-
-// The values of a request's api.
-const (
-	APIProduct = "product" // the REST API of the product; also when the file does not say
-	APIStorage = "storage" // Forge storage
-	APIForge   = "forge"   // other Forge REST APIs
-	APIGraphQL = "graphql" // Atlassian's GraphQL gateway, which has one address
-)
-
-// Request is the template of one HTTP request.
-type Request struct {
-	API    string // one of the constants
-	Method string // in capitals
-
-	// Path is a template; its Value is "" for APIGraphQL without one.
-	Path Text
-
-	// Query and Headers hold templates, in the order of the file. A query
-	// parameter may come several times.
-	Query, Headers []Param
-
-	// Body is nil when there is none.
-	Body *Value
-
-	Pos Pos
-}
-
-// Param is one query parameter or header.
-type Param struct {
-	Name, Value Text
-}
-
-// ValueKind is the kind of a Value.
-type ValueKind int
-
-const (
-	ScalarValue  ValueKind = iota // null, a boolean or a number
-	StringValue                   // a string, which may be a template
-	ListValue                     // a list of values
-	MappingValue                  // a mapping with literal keys
-)
-
-// Value is a tree for a JSON body.
-type Value struct {
-	Kind    ValueKind
-	JSON    json.RawMessage // of a ScalarValue
-	Text    Text            // of a StringValue
-	Items   []Value         // of a ListValue
-	Members []Member        // of a MappingValue, in the order of the file
-	Pos     Pos
-}
-
-// Member is one entry of a MappingValue.
-type Member struct {
-	Key   string
-	Value Value
+	Rules  []Rule
+	Routes []Route
 }
 
 // Route is one path for calls from front ends and Forge functions. Exactly one
@@ -170,11 +56,15 @@ type Enqueue struct {
 	Keep time.Duration
 }
 
-// Forward passes each call to a route on to another server.
+// Forward passes the calls to a route, or the jobs of a rule, on to another
+// server.
 type Forward struct {
-	URL     string        // absolute, http or https, without user and query
+	// URL is absolute, http or https, without user and fragment; that of a
+	// route has no query.
+	URL string
+
 	Timeout time.Duration // 0 when the file does not say
-	MaxBody int64         // bytes; 0 when the file does not say
+	MaxBody int64         // bytes; 0 when the file does not say; a rule has none
 }
 
 // Issue is one thing wrong with a file. Line and Column count from 1, columns

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ type parser struct {
 	lines  [][]rune
 	failed Error
 	nodes  int
+	note   func(what string, names []string) // may be nil
 }
 
 func (p *parser) fail(node *yaml.Node, format string, args ...any) {
@@ -76,11 +78,19 @@ func (p *parser) real(node *yaml.Node) *yaml.Node {
 // field reads one member of a mapping.
 type field func(*yaml.Node)
 
+// elsewhere are members that belong in another kind of mapping, which is where.
+type elsewhere struct {
+	where string
+	names []string
+}
+
 // fields reads a mapping by its known members and returns which were there.
-// Members that are not known, stand twice or are null are reported. later are
-// names that mean something to a later version.
-func (p *parser) fields(node *yaml.Node, what string, known map[string]field, later ...string) map[string]bool {
+// Members that are not known, stand twice or are null are reported.
+func (p *parser) fields(node *yaml.Node, what string, known map[string]field, others ...elsewhere) map[string]bool {
 	seen := make(map[string]bool)
+	if p.note != nil {
+		p.note(what, slices.Sorted(maps.Keys(known)))
+	}
 	if node.Kind != yaml.MappingNode {
 		p.fail(node, "%s is %s, want a mapping", what, kindOf(node))
 		return seen
@@ -96,10 +106,8 @@ func (p *parser) fields(node *yaml.Node, what string, known map[string]field, la
 			p.fail(key, "%q stands twice in %s", key.Value, what)
 		case key.ShortTag() == "!!merge":
 			p.fail(key, "merge keys (<<) are not allowed")
-		case slices.Contains(later, key.Value):
-			p.fail(key, "this version does not have %q in %s", key.Value, what)
 		case !there:
-			p.unknown(key, what, known)
+			p.unknown(key, what, known, others)
 		case isNull(value):
 			p.fail(value, "%q in %s has no value", key.Value, what)
 		default:
@@ -110,12 +118,14 @@ func (p *parser) fields(node *yaml.Node, what string, known map[string]field, la
 	return seen
 }
 
-func (p *parser) unknown(key *yaml.Node, what string, known map[string]field) {
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
+func (p *parser) unknown(key *yaml.Node, what string, known map[string]field, others []elsewhere) {
+	for _, other := range others {
+		if slices.Contains(other.names, key.Value) {
+			p.fail(key, "%q belongs in %s, not in %s", key.Value, other.where, what)
+			return
+		}
 	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(known))
 	if near := nearest(key.Value, names); near != "" {
 		p.fail(key, "unknown member %q in %s, did you mean %q?", key.Value, what, near)
 		return

@@ -1,7 +1,8 @@
 package config
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/hex"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,8 +26,15 @@ var (
 // Parse reads and checks the file in data. name stands for it in errors, which
 // are of type [*Error].
 func Parse(name string, data []byte) (*File, error) {
-	p := &parser{lines: splitLines(data), failed: Error{File: name}}
-	file := &File{Name: name}
+	return parse(name, data, nil)
+}
+
+// parse is Parse; note, unless nil, is told the members of each mapping as it
+// is read.
+func parse(name string, data []byte, note func(what string, names []string)) (*File, error) {
+	p := &parser{lines: splitLines(data), failed: Error{File: name}, note: note}
+	sum := sha256.Sum256(data)
+	file := &File{Name: name, Stamp: hex.EncodeToString(sum[:6])}
 	if root := p.document(data); root != nil {
 		p.file(file, root)
 	}
@@ -89,31 +97,6 @@ func (p *parser) name(node *yaml.Node, what string) string {
 		p.fail(node, "%s is %s, want 1 to 64 letters, digits, _ or -", what, kindOf(node))
 	}
 	return text.Value
-}
-
-func (p *parser) rule(node *yaml.Node) Rule {
-	rule := Rule{Pos: at(node)}
-	seen := p.fields(node, "a rule", map[string]field{
-		"name":    func(n *yaml.Node) { rule.Name = p.name(n, "the name of a rule") },
-		"on":      func(n *yaml.Node) { rule.On = p.on(n) },
-		"when":    func(n *yaml.Node) { rule.When = p.expression(n, "when") },
-		"as":      func(n *yaml.Node) { rule.As = p.as(n) },
-		"product": func(n *yaml.Node) { rule.Product = p.product(n) },
-		"max_attempts": func(n *yaml.Node) {
-			rule.MaxAttempts = p.number(n, "max_attempts", 1, maxAttempts)
-		},
-		"max_age": func(n *yaml.Node) { rule.MaxAge = p.duration(n, "max_age", maxAge) },
-		"steps":   func(n *yaml.Node) { rule.Steps = p.steps(n) },
-	}, "for_each", "paginate", "unless", "on_status", "forward")
-	if node.Kind != yaml.MappingNode {
-		return rule
-	}
-	for _, needed := range []string{"name", "on", "steps"} {
-		if !seen[needed] && !(needed == "steps" && seen["forward"]) {
-			p.fail(node, "a rule needs %q", needed)
-		}
-	}
-	return rule
 }
 
 // on reads one pattern or a list of them.
@@ -203,35 +186,6 @@ func shortDuration(d time.Duration) string {
 		text = cut + "h"
 	}
 	return text
-}
-
-func (p *parser) steps(node *yaml.Node) []Step {
-	nodes := p.items(node, "steps")
-	if len(nodes) == 0 && node.Kind == yaml.SequenceNode {
-		p.fail(node, "steps is an empty list, want at least one")
-	}
-	steps := make([]Step, len(nodes))
-	all := make([]named, len(nodes))
-	for i, n := range nodes {
-		steps[i] = p.step(n, fmt.Sprintf("step-%d", i+1))
-		all[i] = named{steps[i].Name, steps[i].Pos}
-	}
-	p.unique("step", all)
-	return steps
-}
-
-func (p *parser) step(node *yaml.Node, name string) Step {
-	step := Step{Name: name, Pos: at(node)}
-	seen := p.fields(node, "a step", map[string]field{
-		"name":       func(n *yaml.Node) { step.Name = p.name(n, "the name of a step") },
-		"repeatable": func(n *yaml.Node) { step.Repeatable = p.flag(n, "repeatable") },
-		"timeout":    func(n *yaml.Node) { step.Timeout = p.duration(n, "timeout", maxTimeout) },
-		"request":    func(n *yaml.Node) { step.Request = p.request(n) },
-	}, "for_each", "paginate", "unless", "on_status", "forward", "as", "product", "when")
-	if node.Kind == yaml.MappingNode && !seen["request"] {
-		p.fail(node, "a step needs \"request\"")
-	}
-	return step
 }
 
 // choice reads one of several words.

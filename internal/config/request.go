@@ -7,6 +7,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// ofRequests are members of a request that people look for in a step.
+var ofRequests = elsewhere{"the request", []string{"api", "method", "path", "query", "headers", "body"}}
+
 // methods are what a request may use.
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"}
 
@@ -21,7 +24,7 @@ func (p *parser) request(node *yaml.Node) Request {
 		"query":   func(n *yaml.Node) { request.Query = p.params(n, "query", true) },
 		"headers": func(n *yaml.Node) { request.Headers = p.params(n, "headers", false) },
 		"body":    func(n *yaml.Node) { request.Body = p.body(n) },
-	})
+	}, elsewhere{"a step", append([]string{"as", "product"}, ofSteps.names...)})
 	if node.Kind == yaml.MappingNode {
 		p.complete(node, &request, seen)
 	}

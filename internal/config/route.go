@@ -132,8 +132,8 @@ func (p *parser) enqueue(node *yaml.Node) *Enqueue {
 
 func (p *parser) forward(node *yaml.Node) *Forward {
 	forward := &Forward{}
-	seen := p.fields(node, "forward", map[string]field{
-		"url":      func(n *yaml.Node) { forward.URL = p.forwardURL(n) },
+	seen := p.fields(node, "forward of a route", map[string]field{
+		"url":      func(n *yaml.Node) { forward.URL = p.forwardURL(n, false) },
 		"timeout":  func(n *yaml.Node) { forward.Timeout = p.duration(n, "timeout", maxForwardTimeout) },
 		"max_body": func(n *yaml.Node) { forward.MaxBody = p.size(n) },
 	})
@@ -155,9 +155,9 @@ func (p *parser) size(node *yaml.Node) int64 {
 	return size
 }
 
-// forwardURL reads where a route forwards to. The URL is not shown when it is
+// forwardURL reads where a route or a rule forwards to. The URL is not shown when it is
 // wrong, since it may hold a password.
-func (p *parser) forwardURL(node *yaml.Node) string {
+func (p *parser) forwardURL(node *yaml.Node, query bool) string {
 	text, ok := p.scalar(node, "url")
 	if !ok {
 		return ""
@@ -168,7 +168,7 @@ func (p *parser) forwardURL(node *yaml.Node) string {
 		p.fail(node, "url is not absolute, want http://host or https://host")
 	case parsed.User != nil:
 		p.fail(node, "url has a user, want it without")
-	case parsed.RawQuery != "" || parsed.Fragment != "" || parsed.ForceQuery:
+	case parsed.Fragment != "" || !query && (parsed.RawQuery != "" || parsed.ForceQuery):
 		p.fail(node, "url has a query or a fragment, want it without")
 	}
 	return text.Value

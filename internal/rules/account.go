@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
@@ -13,23 +12,19 @@ import (
 
 // account compiles an expression for an account id.
 func (c *compiler) account(p place, text config.Text) *expression {
-	expr, output := c.expression(p, text, 0, text.Value)
-	if expr != nil && !isOneOf(output, types.StringType, types.DynType) {
-		c.fail(p, text, 0, "it gives a value of type "+cel.FormatCELType(output)+", want an account id")
-	}
-	return expr
+	return c.typed(p, text, "an account id", types.StringType)
 }
 
 // accountID evaluates the account to act as. Atlassian's ids are at most 128
 // characters (Jira REST API, User, 2026-08-22).
-func (s *Step) accountID(vars activation) (string, *Error) {
-	value, failed := s.account.value(vars)
+func (i identity) accountID(vars activation) (string, *Error) {
+	value, failed := i.account.value(vars)
 	if failed != nil {
 		return "", failed
 	}
 	id, err := accountText(value)
 	if err != nil {
-		return "", s.account.fail("%v", err)
+		return "", i.account.fail("%v", err)
 	}
 	return id, nil
 }

@@ -10,7 +10,6 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"bellows/internal/config"
-	"bellows/internal/manifest"
 )
 
 // maxFaults is how many faults of one expression are told: a parser that has
@@ -22,12 +21,15 @@ type compiler struct {
 	failed    config.Error
 	scheduled []string             // keys of the manifest; nil: no manifest
 	compiled  map[source]*compiled // :: text of an expression → what became of it
+	catalogue catalogue
+	examples  []examples // of the rule at hand
+	warned    config.Error
 }
 
 // source is what makes two expressions the same.
 type source struct {
-	text  string
-	steps bool // sees steps
+	text string
+	sees scope
 }
 
 // compiled is an expression, or the faults found in it.
@@ -36,6 +38,7 @@ type compiled struct {
 	output  *cel.Type
 	faults  []fault
 	uses    []stepUse
+	reads   []memberRead
 }
 
 // fault is one thing wrong with an expression, at a character of it.
@@ -50,9 +53,12 @@ type stepUse struct {
 	name   string
 }
 
-func newCompiler(name string, m *manifest.Manifest) *compiler {
-	c := &compiler{failed: config.Error{File: name}, compiled: make(map[source]*compiled)}
-	if m != nil {
+func newCompiler(name string, options Options) *compiler {
+	c := &compiler{
+		failed: config.Error{File: name}, warned: config.Error{File: name}, compiled: make(map[source]*compiled),
+		catalogue: catalogue{options.Events, options.Examples},
+	}
+	if m := options.Manifest; m != nil {
 		c.scheduled = make([]string, 0, len(m.Scheduled))
 		for _, trigger := range m.Scheduled {
 			c.scheduled = append(c.scheduled, trigger.Key)
@@ -65,11 +71,17 @@ func newCompiler(name string, m *manifest.Manifest) *compiler {
 type place struct {
 	rule, step, where string
 	earlier           []string // steps whose answers can be read; nil outside steps
-	inStep            bool
+	sees              scope
 }
 
 func (p place) in(where string) place {
 	p.where = where
+	return p
+}
+
+// with is the place with more in sight.
+func (p place) with(more scope) place {
+	p.sees |= more
 	return p
 }
 
@@ -91,7 +103,7 @@ func (c *compiler) fail(p place, text config.Text, offset int, message string) {
 // expression compiles the characters of text from start on that src holds. It
 // returns nil after reporting what is wrong with them.
 func (c *compiler) expression(p place, text config.Text, start int, src string) (*expression, *cel.Type) {
-	result := c.compile(source{src, p.inStep})
+	result := c.compile(source{src, p.sees})
 	for _, fault := range result.faults {
 		c.fail(p, text, start+fault.offset, fault.message)
 	}
@@ -103,6 +115,7 @@ func (c *compiler) expression(p place, text config.Text, start int, src string) 
 	if len(result.faults) > 0 {
 		return nil, nil
 	}
+	c.compare(p, text, start, result.reads)
 	return &expression{result.program, p.part(text.At(start))}, result.output
 }
 
@@ -117,13 +130,9 @@ func (c *compiler) compile(src source) *compiled {
 }
 
 func compileCEL(src source) *compiled {
-	envs, err := environments()
+	env, err := environments[src.sees]()
 	if err != nil {
 		return &compiled{faults: []fault{{0, err.Error()}}}
-	}
-	env := envs.rule
-	if src.steps {
-		env = envs.step
 	}
 	checked, issues := env.Compile(src.text)
 	if issues.Err() != nil {
@@ -135,7 +144,8 @@ func compileCEL(src source) *compiled {
 	if err != nil {
 		return &compiled{faults: []fault{{0, oneLine(err.Error())}}}
 	}
-	return &compiled{program: program, output: checked.OutputType(), uses: stepUses(src.text, checked.NativeRep())}
+	native := checked.NativeRep()
+	return &compiled{program: program, output: checked.OutputType(), uses: stepUses(src.text, native), reads: memberReads(src.text, native)}
 }
 
 // faults tells CEL's errors by the character they stand at.

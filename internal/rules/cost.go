@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"slices"
+
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
@@ -35,6 +37,10 @@ func (prices) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint
 	case operators.Equals, operators.NotEquals, operators.In:
 		for _, arg := range args {
 			price += elements(arg, costLimit)
+		}
+	case "split", "join", "adf.doc", "adf.paragraph", "adf.text", "ari.parse":
+		for _, value := range slices.Concat(args, []ref.Val{result}) {
+			price += elements(value, costLimit)
 		}
 	case overloads.Matches:
 		if len(args) == 2 {

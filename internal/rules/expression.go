@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -45,33 +44,6 @@ func (p part) fail(format string, args ...any) *Error {
 		reason = append(reason[:maxReason], '…')
 	}
 	return &Error{Rule: p.rule, Step: p.step, Where: p.where, Pos: p.pos, Reason: string(reason)}
-}
-
-// environments declares what expressions see, once: rule is for "when" and
-// "as", step for what is inside a step.
-var environments = sync.OnceValues(func() (env struct{ rule, step *cel.Env }, err error) {
-	options := []cel.EnvOption{
-		cel.OptionalTypes(),
-		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
-	}
-	for _, name := range []string{"event", "installation", "invocation", "job"} {
-		options = append(options, cel.Variable(name, cel.DynType))
-	}
-	if env.rule, err = cel.NewEnv(options...); err != nil {
-		return env, err
-	}
-	env.step, err = cel.NewEnv(append(options, cel.Variable("steps", cel.DynType))...)
-	return env, err
-})
-
-// activation is an Input by the names that expressions use.
-type activation map[string]any
-
-func (in Input) activation() activation {
-	return activation{
-		"event": in.Event, "installation": in.Installation, "invocation": in.Invocation,
-		"job": in.Job, "steps": in.Steps,
-	}
 }
 
 // value evaluates the expression.

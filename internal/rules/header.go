@@ -55,7 +55,7 @@ func (c *compiler) headers(p place, shapes []config.Param) []param {
 	var all []param
 	seen := make(map[string]bool)
 	for _, shape := range shapes {
-		at := p.in("header " + strconv.Quote(shape.Name.Value))
+		at := p.in(p.where + "header " + strconv.Quote(shape.Name.Value))
 		name := textproto.CanonicalMIMEHeaderKey(shape.Name.Value)
 		if reason := badHeader(shape.Name.Value); reason != "" {
 			c.fail(at, shape.Name, 0, reason)
@@ -80,12 +80,12 @@ func hasControl(text string) bool {
 
 // header writes the headers of a request, with the content types that a rule
 // may leave out.
-func (s *Step) header(vars activation) (http.Header, *Error) {
+func (r *request) header(vars activation) (http.Header, *Error) {
 	header := http.Header{"Accept": {"application/json"}}
-	if s.body != nil {
+	if r.body != nil {
 		header.Set("Content-Type", "application/json")
 	}
-	for _, h := range s.headers {
+	for _, h := range r.headers {
 		text, failed := h.value.render(vars, textOf)
 		if failed != nil {
 			return nil, failed
@@ -102,7 +102,7 @@ func (s *Step) header(vars activation) (http.Header, *Error) {
 func (c *compiler) params(p place, shapes []config.Param) []param {
 	var all []param
 	for _, shape := range shapes {
-		at := p.in("query " + strconv.Quote(shape.Name.Value))
+		at := p.in(p.where + "query " + strconv.Quote(shape.Name.Value))
 		if shape.Name.Value == "" {
 			c.fail(at, shape.Name, 0, "a parameter needs a name")
 		}
@@ -112,9 +112,9 @@ func (c *compiler) params(p place, shapes []config.Param) []param {
 }
 
 // values writes the query of a request.
-func (s *Step) values(vars activation) (url.Values, *Error) {
-	values := make(url.Values, len(s.query))
-	for _, q := range s.query {
+func (r *request) values(vars activation) (url.Values, *Error) {
+	values := make(url.Values, len(r.query))
+	for _, q := range r.query {
 		text, failed := q.value.render(vars, textOf)
 		if failed != nil {
 			return nil, failed

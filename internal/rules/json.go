@@ -27,8 +27,8 @@ const (
 )
 
 var (
-	errTooLong = fmt.Errorf("the body is longer than %d bytes", maxBody)
-	errTooDeep = fmt.Errorf("the body is nested more than %d deep", maxDepth)
+	errTooLong = fmt.Errorf("it is longer than %d bytes", maxBody)
+	errTooDeep = fmt.Errorf("it is nested more than %d deep", maxDepth)
 )
 
 // jsonWriter writes CEL values as JSON, up to maxBody.

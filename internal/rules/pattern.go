@@ -94,14 +94,27 @@ func (c *compiler) patterns(shape config.Rule) []pattern {
 		case p.kind == scheduledKind && c.scheduled != nil && !slices.Contains(c.scheduled, p.name):
 			c.failed.Add(text.Pos, "rule %q: on: the manifest has no scheduledTrigger %q that calls an endpoint, it has %s",
 				shape.Name, p.name, listed(c.scheduled))
-		case p.kind != callKind && shape.As.Kind == config.AsUser:
-			c.failed.Add(shape.As.Pos, "rule %q: as: user needs a user, and a job of %q has none, want app or {user: expression}",
-				shape.Name, text.Value)
+		case p.kind != callKind:
+			c.noUser(shape, text.Value)
 		}
 		seen[text.Value] = true
 		all = append(all, p)
 	}
 	return all
+}
+
+// noUser reports what acts as the invoking user in a rule for jobs that have
+// none.
+func (c *compiler) noUser(shape config.Rule, on string) {
+	const message = "%s: user needs a user, and a job of %q has none, want app or {user: expression}"
+	if shape.As.Kind == config.AsUser {
+		c.failed.Add(shape.As.Pos, message, place{rule: shape.Name, where: "as"}, on)
+	}
+	for _, s := range shape.Steps {
+		if s.As != nil && s.As.Kind == config.AsUser {
+			c.failed.Add(s.As.Pos, message, place{rule: shape.Name, step: s.Name, where: "as"}, on)
+		}
+	}
 }
 
 func listed(names []string) string {

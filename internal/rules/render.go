@@ -33,33 +33,33 @@ type Call struct {
 
 // Render makes the request of the step for a job. The error is a [*Error].
 func (s *Step) Render(in Input) (Call, error) {
-	call, failed := s.call(in.activation())
+	call, failed := s.request.call(in.activation())
 	if failed != nil {
 		return Call{}, failed
 	}
 	return call, nil
 }
 
-func (s *Step) call(vars activation) (call Call, failed *Error) {
-	call = Call{API: s.api, Method: s.method, AsInvoking: s.as == config.AsUser}
-	if s.account != nil {
-		if call.User, failed = s.accountID(vars); failed != nil {
+func (r *request) call(vars activation) (call Call, failed *Error) {
+	call = Call{API: r.api, Method: r.method, AsInvoking: r.as == config.AsUser}
+	if r.account != nil {
+		if call.User, failed = r.accountID(vars); failed != nil {
 			return call, failed
 		}
 	}
-	if s.api != config.APIGraphQL {
-		if call.Path, failed = s.path.render(vars); failed != nil {
+	if r.api != config.APIGraphQL {
+		if call.Path, failed = r.path.render(vars); failed != nil {
 			return call, failed
 		}
 	}
-	if call.Query, failed = s.values(vars); failed != nil {
+	if call.Query, failed = r.values(vars); failed != nil {
 		return call, failed
 	}
-	if call.Header, failed = s.header(vars); failed != nil {
+	if call.Header, failed = r.header(vars); failed != nil {
 		return call, failed
 	}
-	if s.body != nil {
-		call.Body, failed = s.body.render(vars)
+	if r.body != nil {
+		call.Body, failed = r.body.render(vars)
 	}
 	return call, failed
 }

@@ -6,10 +6,17 @@
 //	matched, skipped := set.Match("avi:jira:created:issue", "", "", in)
 //	call, err := matched[0].Rule.Steps()[0].Render(in)  // for each step
 //
-// Expressions are CEL (github.com/google/cel-spec) with optional values. They
+// Expressions are CEL (github.com/google/cel-spec) with optional values and a
+// few functions for texts, times, ARIs and Atlassian's document format. They
 // see event, installation, invocation and job; those in a step also see steps,
-// the answers of the steps before. Nothing in a job can make one costly: each
+// the results of the steps before, and item and index where the step has a
+// for_each. Nothing in a job can make one costly: each
 // evaluation ends at a fixed cost, and at a fixed time.
+//
+// The package makes requests and reads answers, and sends nothing: whoever
+// carries a step out asks it for [Step.Items], for each of them [Step.Probe] and
+// [Step.Present], [Step.Render], [Step.OnStatus] when an answer is no success,
+// and [Pager.Next] for as long as there are pages.
 //
 // # What can go wrong
 //
@@ -38,9 +45,11 @@ const (
 
 // Set is the compiled rules of one file. It is safe for concurrent use.
 type Set struct {
-	rules  []*Rule
-	byName map[string]*Rule
-	index  index
+	version  string
+	warnings []config.Issue
+	rules    []*Rule
+	byName   map[string]*Rule
+	index    index
 }
 
 // Rule is one compiled rule.
@@ -51,21 +60,7 @@ type Rule struct {
 	maxAge      time.Duration
 	when        *expression // nil: always
 	steps       []*Step
-}
-
-// Step is one compiled request of a rule.
-type Step struct {
-	name       string
-	timeout    time.Duration
-	repeatable bool
-	as         config.AsKind
-	account    *expression // nil unless as is AsAccount
-	api        string
-	method     string
-	path       path
-	query      []param
-	headers    []param
-	body       *body // nil: none
+	forward     *Forward // nil: steps
 }
 
 // Input is what expressions see of a job. Values are those of JSON as
@@ -77,30 +72,67 @@ type Input struct {
 	Invocation   map[string]any // kind, module, route, principal, context, trace
 	Job          map[string]any // id, attempt, received
 
-	// Steps are the answers of earlier steps by name, each with status,
-	// headers and body.
+	// Steps are the results of earlier steps by name: of a plain one the
+	// status, headers and body of its answer, else what [Pager.Result] and
+	// [Collect] give.
 	Steps map[string]any
+
+	// Item and Index, from 0, are the item that a step with for_each is at;
+	// [Step.Items] sets them.
+	Item  any
+	Index int
+}
+
+// Options are what a rule file may be checked against. The zero Options check
+// only the file itself.
+type Options struct {
+	// Manifest, unless nil, must have the scheduled triggers that patterns
+	// name.
+	Manifest *manifest.Manifest
+
+	// Events are the names of all events there are, and Examples gives the
+	// decoded body of one; ok is false when there is no example. What does not
+	// fit them is told by [Set.Warnings]. Both may be nil.
+	Events   []string
+	Examples func(event string) (body any, ok bool)
 }
 
 // Compile compiles the rules of file. With a manifest, a pattern
 // scheduled:<key> must name one of its scheduled triggers; without (nil) any
 // key goes. The error is a [*config.Error] with everything that is wrong.
 func Compile(file *config.File, m *manifest.Manifest) (*Set, error) {
-	c := newCompiler(file.Name, m)
-	set := &Set{byName: make(map[string]*Rule, len(file.Rules)), index: newIndex()}
+	return CompileWith(file, Options{Manifest: m})
+}
+
+// CompileWith is Compile with more to check against.
+func CompileWith(file *config.File, options Options) (*Set, error) {
+	c := newCompiler(file.Name, options)
+	set := &Set{version: file.Stamp, byName: make(map[string]*Rule, len(file.Rules)), index: newIndex()}
 	for i, shape := range file.Rules {
+		patterns := c.patterns(shape)
+		c.consult(shape, patterns)
 		rule := c.rule(shape)
 		set.rules = append(set.rules, rule)
 		set.byName[rule.name] = rule
-		for _, p := range c.patterns(shape) {
+		for _, p := range patterns {
 			set.index.add(p, i)
 		}
 	}
 	if err := c.failed.Err(); err != nil {
 		return nil, err
 	}
+	_ = c.warned.Err() // puts them in order
+	set.warnings = c.warned.Issues
 	return set, nil
 }
+
+// Version is a short hash of the text that the rules were read from: equal for
+// equal files. It is "" when they were not read from text.
+func (s *Set) Version() string { return s.version }
+
+// Warnings are what is likely not meant, in the order of the file: a member
+// that the example of an event lacks, an event that no catalogue has.
+func (s *Set) Warnings() []config.Issue { return slices.Clone(s.warnings) }
 
 // Rule returns the rule of that name.
 func (s *Set) Rule(name string) (*Rule, bool) {
@@ -181,21 +213,23 @@ func (r *Rule) MaxAge() time.Duration { return r.maxAge }
 // "" for the only one.
 func (r *Rule) Product() string { return r.product }
 
-// Steps returns the rule's steps in their order; at least one.
+// Steps returns the rule's steps in their order; none for a rule that forwards
+// its jobs.
 func (r *Rule) Steps() []*Step { return slices.Clone(r.steps) }
 
-// Name returns the step's name, which is unique in its rule.
-func (s *Step) Name() string { return s.name }
-
-// Safe reports whether the request may be sent again when its answer was lost:
-// its method is GET, HEAD, PUT or DELETE, or the rule says it is repeatable.
-func (s *Step) Safe() bool {
-	return s.repeatable || slices.Contains([]string{"GET", "HEAD", "PUT", "DELETE"}, s.method)
+// Forward is where a rule sends its jobs instead of making calls itself.
+type Forward struct {
+	URL     string        // called as it stands, by POST
+	Timeout time.Duration // 30 s unless the rule says otherwise
 }
 
-// Timeout returns how long to wait for the answer: 30 s unless the rule says
-// otherwise.
-func (s *Step) Timeout() time.Duration { return s.timeout }
+// Forward returns where the rule's jobs go; ok is false when it has steps.
+func (r *Rule) Forward() (forward Forward, ok bool) {
+	if r.forward == nil {
+		return Forward{}, false
+	}
+	return *r.forward, true
+}
 
 // Error is a fault of a rule while a job ran. Trying again does not help.
 type Error struct {
