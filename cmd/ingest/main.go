@@ -26,6 +26,9 @@ type flags struct {
 	ingestd.Flags
 	OpsListen string `name:"ops-listen" default:"127.0.0.1:9464" help:"Private address for /livez, /readyz, /metrics and profiles."`
 	Config    string `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"The rule file. A wrong one is refused; the default may be absent."`
+	// EgressURL is taken for the sake of scripts that serve several versions:
+	// this one has no routes.
+	EgressURL string `name:"egress-url" placeholder:"URL" hidden:"" help:"Where handlers reach Atlassian through bellows."`
 	daemon.NATS
 	daemon.Replicas
 	daemon.Log

@@ -26,7 +26,6 @@ type flags struct {
 	workerd.Flags
 	OpsListen string `name:"ops-listen" default:"127.0.0.1:9465" help:"Private address for /livez, /readyz, /metrics and profiles."`
 	Config    string `name:"config" default:"bellows.yaml" placeholder:"FILE" help:"The rule file."`
-	EgressURL string `name:"egress-url" placeholder:"URL" hidden:"" help:"What handlers are told of that address."`
 	daemon.NATS
 	daemon.Replicas
 	daemon.Log

@@ -143,7 +143,7 @@ func (h *house) ingest(flags ...string) *process {
 func (h *house) worker(flags ...string) *process {
 	h.t.Helper()
 	return h.daemon("worker", append([]string{
-		"--ops-listen", "127.0.0.1:0", "--config", h.rules, "--vault-key-file", h.vaultKey,
+		"--ops-listen", "127.0.0.1:0", "--egress-listen", "127.0.0.1:0", "--config", h.rules, "--vault-key-file", h.vaultKey,
 		"--api-host", h.api.host(), "--graphql-url", h.api.url() + "/graphql",
 		"--nats", h.natsURL(), "--log-format", "json", "--log-level", "debug"}, flags...))
 }

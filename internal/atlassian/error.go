@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,11 @@ type Error struct {
 	TokenExpired bool
 	// Message is what the answer's body said, bounded, one line.
 	Message string
+	// Header and Body are those of the answer, less cookies and with tokens
+	// hidden, for a caller that passes them on; a body is cut at 64 KiB. Both
+	// are nil when there was no answer outside 2xx.
+	Header http.Header
+	Body   []byte
 	// Err is the cause, if any.
 	Err error
 

@@ -75,6 +75,7 @@ func (f *flight) refused(response *http.Response, h held) *Error {
 	e.RetryAfter, e.HasRetryAfter = retryAfter(response.StatusCode, response.Header, f.client.now())
 	e.RateLimitReason = bounded(f.used.text(response.Header.Get("RateLimit-Reason")), maxShort)
 	e.Message = f.used.message(body)
+	e.Header, e.Body = f.used.header(response.Header), f.used.body(body)
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		e.TokenExpired = f.expired(h)

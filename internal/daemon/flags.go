@@ -72,6 +72,7 @@ type Hint struct {
 	Hint string
 }
 
+// Error returns the error without the remedy, which [Report] writes on a line of its own.
 func (h *Hint) Error() string { return h.Err.Error() }
 
 // Unwrap returns the error without the remedy.

@@ -80,6 +80,7 @@ type UsageError struct {
 	Program string
 }
 
+// Error says what is wrong, without the program, which [Exit] names in a hint.
 func (e *UsageError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what is wrong.

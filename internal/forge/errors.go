@@ -16,6 +16,7 @@ type InvalidTokenError struct {
 	Reason string
 }
 
+// Error names the check and the reason, and holds no part of the token that is a secret.
 func (e *InvalidTokenError) Error() string {
 	return "verifying invocation token: " + e.Check + " " + e.Reason
 }
@@ -30,6 +31,7 @@ type KeysUnavailableError struct {
 	Err error
 }
 
+// Error says why the key cannot be looked up now.
 func (e *KeysUnavailableError) Error() string {
 	return fmt.Sprintf("looking up the key of an invocation token: %v", e.Err)
 }

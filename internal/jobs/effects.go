@@ -36,8 +36,17 @@ type Step struct {
 	Worker  string    `json:"worker,omitempty"`
 	Method  string    `json:"method,omitempty"`
 	Path    string    `json:"path,omitempty"`
-	// Status, Header and Body are the answer of a finished step; Body is
-	// absent when no later step can need it.
+	// Result is what later steps see of a finished one, and what a handler's
+	// step returned. It is absent when nobody can need it any more.
+	Result json.RawMessage `json:"result,omitempty"`
+	// Partial is a step that is done for each item of a list, and not for all
+	// of them yet: its first Items are finished, with these Results. An item
+	// that was begun has an intent of its own.
+	Partial bool              `json:"partial,omitempty"`
+	Items   int               `json:"items,omitempty"`
+	Results []json.RawMessage `json:"results,omitempty"`
+	// Status is that of a finished step's answer. Header and Body are the rest
+	// of it in records of versions that had no Result.
 	Status int               `json:"status,omitempty"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   json.RawMessage   `json:"body,omitempty"`

@@ -85,6 +85,8 @@ type Attempt struct {
 	Method  string    `json:"method,omitempty"`
 	Path    string    `json:"path,omitempty"`
 	Error   string    `json:"error,omitempty"`
+	// Rules is the version of the rule file that the attempt was made with.
+	Rules string `json:"rules,omitempty"`
 }
 
 // Remember adds an attempt to the history and forgets the oldest beyond

@@ -178,7 +178,7 @@ func (d *Delivery) Done(ctx context.Context) error {
 // Delay stores job, a later copy of the one in hand, to be delivered at until,
 // and takes this copy off the queue.
 func (d *Delivery) Delay(ctx context.Context, job jobs.Job, until time.Time) error {
-	return d.move(ctx, func() error { return d.queue.schedule(ctx, job, until) })
+	return d.move(ctx, func() error { _, err := d.queue.schedule(ctx, job, until); return err })
 }
 
 // move stores what comes after this copy, and then takes this copy off the
@@ -197,7 +197,7 @@ func (d *Delivery) move(ctx context.Context, store func() error) error {
 // schedule stores job to be delivered at until. A job has one place to wait in,
 // and a stale copy must not push a later one out of it: workers drop what is
 // stale, and the job would be lost with it. Then nothing is stored.
-func (q *Queue) schedule(ctx context.Context, job jobs.Job, until time.Time) error {
+func (q *Queue) schedule(ctx context.Context, job jobs.Job, until time.Time) (stored bool, err error) {
 	m := &nats.Msg{Subject: q.delaySubject(job.ID), Header: job.Header(), Data: job.Data}
 	// Not jetstream.WithScheduleAt: it cuts to whole seconds and fires up to a
 	// second early (nats.go v1.55.0), and a wait the server asked for is a floor.
@@ -206,14 +206,14 @@ func (q *Queue) schedule(ctx context.Context, job jobs.Job, until time.Time) err
 	for {
 		waiting, sequence, err := q.waiting(ctx, job)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if sequence > 0 && !later(job, waiting) {
-			return nil
+			return false, nil
 		}
 		_, err = q.store(ctx, "JOBS", m, jetstream.WithExpectLastSequencePerSubject(sequence))
 		if !wrongSequence(err) {
-			return err
+			return err == nil, err
 		}
 	}
 }

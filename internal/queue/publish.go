@@ -27,6 +27,17 @@ func (q *Queue) Publish(ctx context.Context, job jobs.Job) (duplicate bool, err 
 	return ack.Duplicate, nil
 }
 
+// PublishAt stores a job that is to be delivered at a time; where that is not
+// after now, it is Publish. duplicate means that this job waits for its time
+// already: it keeps the one it has.
+func (q *Queue) PublishAt(ctx context.Context, job jobs.Job, at time.Time) (duplicate bool, err error) {
+	if !at.After(time.Now()) {
+		return q.Publish(ctx, job)
+	}
+	stored, err := q.schedule(ctx, job, at)
+	return err == nil && !stored, err
+}
+
 func (q *Queue) publish(ctx context.Context, subject string, job jobs.Job, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	m := &nats.Msg{Subject: subject, Header: job.Header(), Data: job.Data}
 	return q.store(ctx, "JOBS", m, options...)

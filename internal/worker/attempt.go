@@ -17,6 +17,7 @@ type attempt struct {
 	w   *Worker
 	d   *queue.Delivery
 	job jobs.Job
+	set *ruleset // the rules when the attempt began
 
 	rule         *rules.Rule
 	installation installations.Installation
@@ -27,6 +28,8 @@ type attempt struct {
 	effects  jobs.Effects
 	sequence uint64
 	known    bool
+	// dirty says that effects has something that is not stored yet.
+	dirty bool
 
 	// asUser says that the call that was last prepared uses the token of the
 	// user in session.
@@ -38,7 +41,7 @@ type attempt struct {
 }
 
 func (w *Worker) attempt(d *queue.Delivery) *attempt {
-	return &attempt{w: w, d: d, job: d.Job}
+	return &attempt{w: w, d: d, job: d.Job, set: w.current.Load()}
 }
 
 // limits are those of the rule. Before there is one, the job may be as old as
@@ -46,10 +49,10 @@ func (w *Worker) attempt(d *queue.Delivery) *attempt {
 func (a *attempt) limits() jobs.Limits {
 	rule := a.rule
 	if rule == nil {
-		rule, _ = a.w.Rules.Rule(a.job.Rule)
+		rule, _ = a.set.rule(a.job.Rule)
 	}
 	if rule == nil {
-		return jobs.Limits{MaxAge: a.w.longest}
+		return jobs.Limits{MaxAge: a.set.longest}
 	}
 	return jobs.Limits{MaxAttempts: rule.MaxAttempts(), MaxAge: rule.MaxAge()}
 }
@@ -68,7 +71,7 @@ func (a *attempt) run(ctx context.Context) *jobs.Failure {
 	if f := a.choose(ctx); f != nil || a.rule == nil {
 		return f
 	}
-	return a.steps(ctx)
+	return a.carryOut(ctx)
 }
 
 // trace looks whether this copy of the job is stale, when there is a reason
@@ -130,13 +133,13 @@ func (a *attempt) decode(ctx context.Context) *jobs.Failure {
 // end of the job, one becomes its rule, several split it into a job each.
 func (a *attempt) choose(ctx context.Context) *jobs.Failure {
 	if a.job.Rule != "" {
-		rule, ok := a.w.Rules.Rule(a.job.Rule)
+		rule, ok := a.set.rule(a.job.Rule)
 		if !ok {
-			return &jobs.Failure{Cause: jobs.CauseFatal, Message: fmt.Sprintf("rule %q is not in the rule file; put it back, or drop the job", a.job.Rule)}
+			return &jobs.Failure{Cause: jobs.CauseFatal, Message: fmt.Sprintf("rule %q is neither in the rule file nor a handler; put it back, or drop the job", a.job.Rule)}
 		}
 		return a.again(rule)
 	}
-	matched, skipped := a.w.Rules.Match(a.job.Type, a.job.Trigger, a.callRoute(), a.input)
+	matched, skipped := a.set.match(a.job, a.input)
 	for _, s := range skipped {
 		a.w.metrics.skip(s.Rule)
 		a.w.log.Debug("rule does not match: the event lacks a member", "job", a.job.ID, "rule", s.Rule, "reason", s.Reason)
@@ -169,13 +172,6 @@ func (a *attempt) again(rule *rules.Rule) *jobs.Failure {
 	}
 	a.rule = rule
 	return nil
-}
-
-func (a *attempt) callRoute() string {
-	if a.job.Kind == jobs.KindCall {
-		return a.job.Route
-	}
-	return ""
 }
 
 func fatal(err error) *jobs.Failure {

@@ -9,7 +9,6 @@ import (
 	"bellows/internal/atlassian"
 	"bellows/internal/impersonation"
 	"bellows/internal/jobs"
-	"bellows/internal/rules"
 	"bellows/internal/vault"
 )
 
@@ -18,9 +17,10 @@ import (
 // events to a remote", 2026-08-22: retry for up to about ten minutes).
 const settlingTime = 15 * time.Minute
 
-// classify says what the error of a step's call means for its job.
-func (a *attempt) classify(ctx context.Context, err error, step *rules.Step) *jobs.Failure {
-	f := &jobs.Failure{Cause: jobs.CauseOther, Step: step.Name(), Safe: step.Safe(), Message: err.Error()}
+// classify says what the error of a call in a step means for its job; safe
+// says that the call may be made again.
+func (a *attempt) classify(ctx context.Context, err error, step string, safe bool) *jobs.Failure {
+	f := &jobs.Failure{Cause: jobs.CauseOther, Step: step, Safe: safe, Message: err.Error()}
 	var e *atlassian.Error
 	if !errors.As(err, &e) {
 		return f

@@ -124,7 +124,7 @@ func (h *heldLanes) pump(ctx context.Context, installation string) {
 
 func (h *heldLanes) expired(job jobs.Job) bool {
 	limit := jobs.DefaultMaxAge
-	if rule, ok := h.w.Rules.Rule(job.Rule); ok {
+	if rule, ok := h.w.current.Load().rule(job.Rule); ok {
 		limit = rule.MaxAge()
 	}
 	return h.w.Now().Sub(job.Since) > limit

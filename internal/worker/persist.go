@@ -87,13 +87,14 @@ func (a *attempt) keep(ctx context.Context, next jobs.Effects) error {
 	err := a.persist(ctx, func(ctx context.Context) error {
 		sequence, err := a.w.Queue.SaveEffects(ctx, a.job.ID, next, a.sequence, a.recordKept())
 		if err == nil {
-			a.effects, a.sequence = next, sequence
+			a.effects, a.sequence, a.dirty = next, sequence, false
 		}
 		return err
 	})
 	if !errors.Is(err, queue.ErrConflict) {
 		return err
 	}
+	a.dirty = false // what is stored is another's, or this one
 	if lost := a.persist(ctx, a.read); lost != nil {
 		return lost
 	}
@@ -123,7 +124,8 @@ func (a *attempt) markDone(ctx context.Context) error {
 	done := a.effects
 	done.Done, done.Run, done.Generation = true, a.job.Run, a.job.Generation
 	for i := range done.Steps {
-		done.Steps[i].Header, done.Steps[i].Body = nil, nil // nobody needs them any more
+		s := &done.Steps[i]
+		s.Header, s.Body, s.Result, s.Results = nil, nil, nil, nil // nobody needs them any more
 	}
 	keep := doneKept
 	if a.job.Run > 0 {

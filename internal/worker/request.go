@@ -25,15 +25,19 @@ const (
 // none.
 var errNoPrincipal = errors.New("the job has no user in session to act as")
 
-// request says where a call goes and as whom.
-func (a *attempt) request(_ context.Context, step *rules.Step, call rules.Call) (atlassian.Call, error) {
+// request says where a call goes and as whom. Only what goes to a product, or
+// acts as an account in one, needs to know which.
+func (a *attempt) request(step *rules.Step, call rules.Call, safe bool) (atlassian.Call, error) {
 	request := atlassian.Call{
 		Installation: a.job.Installation, Method: call.Method, Path: call.Path, Query: call.Query, Header: call.Header, Body: call.Body,
-		Safe: step.Safe(), Timeout: step.Timeout(),
+		Safe: safe, Timeout: step.Timeout(),
 	}
-	place, err := contextFor(a.installation, a.rule.Product(), a.job)
-	if err != nil {
-		return request, err
+	var place installations.Context
+	var err error
+	if call.API == "" || call.API == "product" || call.User != "" {
+		if place, err = contextFor(a.installation, step.Product(), a.job); err != nil {
+			return request, err
+		}
 	}
 	switch call.API {
 	case "", "product":

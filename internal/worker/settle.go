@@ -69,7 +69,7 @@ func (a *attempt) next(d jobs.Decision, f *jobs.Failure, now time.Time) jobs.Job
 	next.Generation++
 	next.Deaths = a.d.Deaths()
 	if f != nil {
-		next.Remember(entry(a.job, d, f, now))
+		next.Remember(a.entry(a.job, d, f, now))
 	}
 	if d.Counts {
 		next.Attempt++
@@ -78,9 +78,9 @@ func (a *attempt) next(d jobs.Decision, f *jobs.Failure, now time.Time) jobs.Job
 	return next
 }
 
-func entry(job jobs.Job, d jobs.Decision, f *jobs.Failure, now time.Time) jobs.Attempt {
+func (a *attempt) entry(job jobs.Job, d jobs.Decision, f *jobs.Failure, now time.Time) jobs.Attempt {
 	return jobs.Attempt{
-		N: job.Attempt, At: now.UTC(), Outcome: d.String(), Step: f.Step, Status: f.Status, Method: f.Method, Path: f.Path, Error: f.Message,
+		N: job.Attempt, At: now.UTC(), Outcome: d.String(), Step: f.Step, Status: f.Status, Method: f.Method, Path: f.Path, Error: f.Message, Rules: a.set.version(),
 	}
 }
 
@@ -92,7 +92,7 @@ func (a *attempt) letter(ctx context.Context, d jobs.Decision, f *jobs.Failure, 
 	}
 	job := a.job
 	job.Deaths = a.d.Deaths()
-	job.Remember(entry(job, d, f, now))
+	job.Remember(a.entry(job, d, f, now))
 	return jobs.NewLetter(job, d.Reason, *f, a.effects, now)
 }
 

@@ -6,7 +6,9 @@
 //	fetch ─▶ slot ─▶ run (in its own goroutine)
 //	                  ├─ an earlier copy has ended, or goes on elsewhere ─▶ off the queue
 //	                  ├─ no rule yet: match ─▶ none: done │ one: go on │ several: split into a job each
-//	                  ├─ for each step: expressions ─▶ intent (unsafe only) ─▶ call ─▶ record
+//	                  ├─ for each step and item: ask (unless) ─▶ intent (POST, PATCH) ─▶ call, its pages ─▶ record
+//	                  │  or forward: ticket ─▶ POST to the rule's URL ─▶ revoke
+//	                  │  or the handler in Go, whose steps are recorded as a rule's
 //	                  └─ classify ─▶ jobs.Decide ─▶ settle
 //
 // The worker asks JetStream only for as many jobs as it has free slots, so no
@@ -26,16 +28,19 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"bellows/internal/atlassian"
+	"bellows/internal/egress"
+	"bellows/internal/egress/ticket"
 	"bellows/internal/impersonation"
 	"bellows/internal/installations"
-	"bellows/internal/jobs"
 	"bellows/internal/queue"
 	"bellows/internal/rules"
 	"bellows/internal/secret"
@@ -48,6 +53,7 @@ type Config struct {
 	// Name of this worker in intents and heartbeats; unique among workers.
 	Name  string
 	Queue *queue.Queue
+	// Rules of the file; nil means none. See [Worker.SetRules].
 	Rules *rules.Set
 	// Call makes a call to Atlassian.
 	Call func(context.Context, atlassian.Call) (*atlassian.Answer, error)
@@ -58,6 +64,17 @@ type Config struct {
 	Forget   func(ctx context.Context, r impersonation.Request, refusedDigest string)
 	// Installation tells where an installation's APIs are.
 	Installation func(ctx context.Context, id string, atLeast uint64) (installations.Installation, error)
+	// Handlers stand beside Rules; their names must differ.
+	Handlers []Handler
+	// Egress carries the calls of handlers, Tickets lets those in other
+	// processes use it, and EgressURL is where it listens for them. They may be
+	// left out where there are neither Handlers nor rules that forward.
+	Egress    *egress.Server
+	Tickets   *ticket.Tickets
+	EgressURL string
+	// Forward sends forwarded jobs; nil means a client of the worker's own.
+	// Where a rule sends its jobs is its author's choice: any http or https URL.
+	Forward *http.Client
 	// GraphQLURL of Atlassian's gateway.
 	GraphQLURL string
 	// Concurrency is how many jobs run at once. Zero or negative means 64.
@@ -108,7 +125,8 @@ type Worker struct {
 	quiet    chan struct{}   // closed when no request for jobs is open any more
 	last     context.Context // ends when settling is given up
 	giveUp   context.CancelFunc
-	longest  time.Duration // the greatest age that any rule allows
+	current  atomic.Pointer[ruleset]
+	faulty   error // what is wrong with Handlers
 }
 
 // New makes a worker.
@@ -122,11 +140,14 @@ func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, log: c.Logger, metrics: c.Metrics,
 		slots: newSlots(c.concurrency()), running: map[string]*queue.Delivery{},
-		quiet: make(chan struct{}), longest: jobs.DefaultMaxAge,
+		quiet: make(chan struct{}),
 	}
 	w.last, w.giveUp = context.WithCancel(context.Background())
-	for _, r := range c.Rules.Rules() {
-		w.longest = max(w.longest, r.MaxAge())
+	set, err := newRuleset(c.Handlers, c.Rules)
+	w.faulty = err
+	w.current.Store(set)
+	if w.Forward == nil {
+		w.Forward = newForwardClient()
 	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
@@ -147,8 +168,11 @@ func (w *Worker) Running() int {
 
 // Run takes and carries out jobs until ctx ends, then drains. It returns when
 // every job in hand is settled, or NATS could not be told for lastTries after
-// the drain.
+// the drain. It fails at once where [CheckHandlers] does.
 func (w *Worker) Run(ctx context.Context) error {
+	if w.faulty != nil {
+		return fmt.Errorf("running worker: %w", w.faulty)
+	}
 	// Jobs outlive ctx: they have until the end of the drain.
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()

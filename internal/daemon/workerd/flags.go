@@ -16,9 +16,8 @@ type Flags struct {
 	APIHost                []string      `name:"api-host" default:"api.atlassian.com,api.bitbucket.org" placeholder:"HOST" help:"Host or host:port that may be called (repeatable); others are refused."`
 	ImpersonationPerMinute int           `name:"impersonation-per-minute" default:"1000" help:"Token exchanges in any 60 s."`
 	DrainTimeout           time.Duration `name:"drain-timeout" default:"30s" help:"How long running jobs may go on after SIGTERM."`
-	// EgressListen is taken for the sake of scripts that serve several
-	// versions: this one has no handlers in other processes.
-	EgressListen string `name:"egress-listen" default:"127.0.0.1:9466" hidden:"" help:"Address where handlers reach Atlassian through bellows."`
+	EgressListen           string        `name:"egress-listen" default:"127.0.0.1:9466" placeholder:"ADDRESS" help:"Private address where handlers in other processes reach Atlassian through bellows. Port 0 is any free one."`
+	EgressURL              string        `name:"egress-url" placeholder:"URL" help:"What those handlers are told of that address, where it is another to them. Without it, http:// and the address."`
 }
 
 // keyring reads the keys that open tokens.

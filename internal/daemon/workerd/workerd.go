@@ -21,6 +21,8 @@ import (
 	"bellows/internal/atlassian"
 	"bellows/internal/config"
 	"bellows/internal/daemon"
+	"bellows/internal/egress"
+	"bellows/internal/egress/ticket"
 	"bellows/internal/impersonation"
 	"bellows/internal/installations"
 	"bellows/internal/ops"
@@ -43,9 +45,16 @@ type Options struct {
 	OpsListen string
 	// OpsFlag is the flag that OpsListen comes from. Empty means ops-listen.
 	OpsFlag string
-	// Config is the rule file.
+	// Config is the rule file. It may be empty where there are Handlers: then
+	// there are no rules.
 	Config string
-	Log    *slog.Logger
+	// Handlers carry out jobs in Go, beside the rules.
+	Handlers []worker.Handler
+	Log      *slog.Logger
+	// Look says when to look whether the rule file was edited: an edit that is
+	// right is used from the next job on, one that is wrong is logged and not
+	// used. Nil means never.
+	Look <-chan time.Time
 	// Listening is told where the private port is, once it is open. Nil is
 	// valid.
 	Listening func(private net.Addr)
@@ -58,11 +67,12 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer d.broker.Queue.Close()
+	defer d.egressPort.Close()
 	private, err := daemon.Listen(cmp.Or(o.OpsFlag, "ops-listen"), o.OpsListen)
 	if err != nil {
 		return err
 	}
-	o.Log.Info("worker runs", "name", d.name, "rules", o.Config, "concurrency", o.Concurrency, "ops", private.Addr().String())
+	o.Log.Info("worker runs", "name", d.name, "rules", o.Config, "concurrency", o.Concurrency, "ops", private.Addr().String(), "egress", d.egressPort.Addr().String())
 	if o.Listening != nil {
 		o.Listening(private.Addr())
 	}
@@ -79,6 +89,11 @@ type service struct {
 	installations *installations.Reader
 	worker        *worker.Worker
 	metrics       *prometheus.Registry
+
+	tickets    *ticket.Tickets
+	egress     *egress.Server
+	egressPort net.Listener
+	egressURL  string // what handlers are told of it
 }
 
 func assemble(o Options) (*service, error) {
@@ -88,6 +103,9 @@ func assemble(o Options) (*service, error) {
 		return nil, err
 	}
 	if d.rules, err = loadRules(o.Config); err != nil {
+		return nil, err
+	}
+	if err = worker.CheckHandlers(o.Handlers, d.rules); err != nil {
 		return nil, err
 	}
 	client, err := atlassian.New(atlassian.Config{Hosts: o.APIHost, Logger: o.Log})
@@ -105,9 +123,17 @@ func assemble(o Options) (*service, error) {
 		d.broker.Queue.Close()
 		return nil, err
 	}
+	if err = d.makeEgress(client, exchanger); err == nil {
+		err = d.listen()
+	}
+	if err != nil {
+		d.broker.Queue.Close()
+		return nil, err
+	}
 	d.worker = worker.New(worker.Config{
-		Name: d.name, Queue: d.broker.Queue, Rules: d.rules, Call: client.Do, Tokens: d.tokens,
+		Name: d.name, Queue: d.broker.Queue, Rules: d.rules, Handlers: o.Handlers, Call: client.Do, Tokens: d.tokens,
 		Exchange: exchanger.Token, Forget: exchanger.Forget, Installation: d.installations.Get,
+		Egress: d.egress, Tickets: d.tickets, EgressURL: d.egressURL,
 		GraphQLURL: o.GraphQLURL, Concurrency: o.Concurrency, DrainTimeout: drain(o.DrainTimeout),
 		Logger: o.Log, Metrics: worker.NewMetrics(d.metrics),
 	})
@@ -133,8 +159,11 @@ func (d *service) exchanger(client *atlassian.Client, ring secret.Keyring) (*imp
 	})
 }
 
-// loadRules reads and compiles the rule file.
+// loadRules reads and compiles the rule file. Without one there are no rules.
 func loadRules(path string) (*rules.Set, error) {
+	if path == "" {
+		return rules.Compile(&config.File{}, nil)
+	}
 	file, err := config.Load(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &daemon.Hint{Err: err, Hint: "say where the rule file is with --config"}
@@ -162,6 +191,7 @@ func (d *service) run(ctx context.Context, private net.Listener) error {
 	defer stop()
 	opsServer := ops.NewServer(d.metrics, d.o.Log, ops.Check{Name: "process", Ready: daemon.Stopping(inner)}, ops.Check{Name: "nats", Ready: d.broker.Ready})
 	group.Go(func() error { return daemon.Serve(behind, opsServer, private) })
+	group.Go(func() error { return d.serveEgress(behind) })
 	group.Go(func() error {
 		defer stop()
 		if err := d.broker.Prepare(inner, d.o.Replicas); err != nil || inner.Err() != nil {
@@ -187,5 +217,8 @@ func (d *service) work(ctx, behind context.Context, group *errgroup.Group) error
 	group.Go(func() error { return d.tokens.Run(behind) })
 	group.Go(func() error { return d.installations.Run(behind) })
 	group.Go(func() error { d.beat(behind); return nil })
+	if d.o.Look != nil && d.o.Config != "" {
+		group.Go(func() error { d.reload(behind); return nil })
+	}
 	return d.worker.Run(ctx)
 }
