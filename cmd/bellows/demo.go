@@ -94,7 +94,7 @@ func demoFlags(dir string) (machineFlags, error) {
 		OpsListen: "127.0.0.1:0", WorkerOpsListen: "127.0.0.1:0", NATS: "nats://127.0.0.1:0", Prefix: "bellows",
 		Log: daemon.Log{Format: "text", Level: "info"},
 	}
-	f.Ingest.Listen = "127.0.0.1:0"
+	f.Ingest.Listen, f.Worker.EgressListen = "127.0.0.1:0", "127.0.0.1:0"
 	f.Worker.DrainTimeout = 5 * time.Second
 	var err error
 	f.Ingest.Manifest, f.Config, err = writeQuickstart(filepath.Join(dir, "quickstart"))

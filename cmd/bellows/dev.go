@@ -20,6 +20,9 @@ const (
 	defaultRules    = "bellows.yaml"
 )
 
+// lookEvery is how often dev looks whether the rule file was edited.
+const lookEvery = time.Second
+
 type devCmd struct {
 	Data            string  `name:"data" placeholder:"DIR" help:"Folder to keep everything in. Without it, one that is removed at the end."`
 	SimulatorListen string  `name:"simulator-listen" default:"127.0.0.1:9470" help:"Address of the simulator."`
@@ -31,7 +34,8 @@ type devCmd struct {
 func (devCmd) Help() string {
 	return `Like "bellows up", with a simulator of Forge and Atlassian in the same process: no account and no network is
 needed. Where there is no manifest.yml or bellows.yaml here and none is named, a built-in one is used. The
-key set, the GraphQL gateway and the API hosts are the simulator's.
+key set, the GraphQL gateway and the API hosts are the simulator's. An edit of the rule file is used from the next
+job on, without a restart; the log says which version, or what is wrong with it, and then the old rules stay.
 
     bellows dev
     bellows dev --manifest app/manifest.yml --config rules.yaml --log-level debug
@@ -59,6 +63,9 @@ func (c *devCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
+	looks := time.NewTicker(lookEvery)
+	defer looks.Stop()
+	s.worker.Look = looks.C
 	return s.run(ctx, func(ctx context.Context, at addresses) error {
 		if err := s.tellInstalled(ctx); err != nil && ctx.Err() == nil {
 			return err
@@ -140,7 +147,7 @@ func (c *devCmd) print(t terminal, s *simulated, at addresses) {
 			t.print("  API      %s/ex/%s/%s%s\n", s.url, product, i.CloudID, i.WorkspaceID)
 		}
 	}
-	t.print("manifest   %s\nrules      %s\n", s.ingest.Manifest, c.Config)
+	t.print("manifest   %s\nrules      %s   (edit it: the next job uses it)\n", s.ingest.Manifest, c.Config)
 	t.print("keys       %s  %s\n", given(s.worker.VaultKeyFile), given(s.ingest.VaultPublicKeyFile))
 	t.print("\n%s\n\n", c.commands(s, at))
 }

@@ -13,7 +13,7 @@ import (
 // devArgs are the flags of a development machine on free ports.
 func devArgs(more ...string) []string {
 	return append([]string{
-		"dev", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--worker-ops-listen", "127.0.0.1:0",
+		"dev", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--worker-ops-listen", "127.0.0.1:0", "--egress-listen", "127.0.0.1:0",
 		"--nats", "nats://127.0.0.1:0", "--simulator-listen", "127.0.0.1:0", "--time-scale", "0.001", "--drain-timeout", "5s",
 	}, more...)
 }

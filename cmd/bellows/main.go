@@ -30,6 +30,7 @@ type commands struct {
 	Dev       devCmd       `cmd:"" group:"Develop with it" help:"Everything on this machine, with a simulator of Forge and Atlassian."`
 	Simulator simulatorCmd `cmd:"" group:"Develop with it" help:"The simulator alone, for a backend in any language."`
 	Trigger   triggerCmd   `cmd:"" group:"Develop with it" help:"Have the simulator make an event and deliver it as Forge would."`
+	Rules     rulesCmd     `cmd:"" group:"Develop with it" help:"Check a rule file, and run its tests."`
 
 	Status        statusCmd        `cmd:"" group:"Look after it" help:"Backlog, dead letters, workers and health of tokens."`
 	DLQ           dlqCmd           `cmd:"" name:"dlq" group:"Look after it" help:"Dead letters: jobs that could not be done."`

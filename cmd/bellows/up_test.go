@@ -65,7 +65,7 @@ func upArgs(t *testing.T, dir, keys, api string) []string {
 	}
 	return []string{
 		"up", "--data", filepath.Join(dir, "data"), "--manifest", filepath.Join(dir, "manifest.yml"), "--config", filepath.Join(dir, "bellows.yaml"),
-		"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--worker-ops-listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:0",
+		"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--worker-ops-listen", "127.0.0.1:0", "--egress-listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:0",
 		"--jwks-url", keys, "--api-host", strings.TrimPrefix(api, "http://"), "--drain-timeout", "5s",
 	}
 }
@@ -197,7 +197,7 @@ func TestUpStopsAsAWholeWhenAPartCannotStart(t *testing.T) {
 	}
 	defer taken.Close()
 	dir := t.TempDir()
-	for _, flag := range []string{"--listen", "--ops-listen", "--worker-ops-listen"} {
+	for _, flag := range []string{"--listen", "--ops-listen", "--worker-ops-listen", "--egress-listen"} {
 		args := append(upArgs(t, dir, "http://127.0.0.1:1", "http://127.0.0.1:1"), flag, taken.Addr().String())
 		code, _, stderr := call(t, args...)
 		if code != daemon.ExitFailed || !strings.Contains(stderr, "bellows: error: listening at "+flag+": ") ||
