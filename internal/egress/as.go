@@ -88,7 +88,7 @@ func (s *Server) heldToken(g ticket.Grant, principal string) tokenFunc {
 func (s *Server) accountToken(g ticket.Grant, account string, place installations.Context) tokenFunc {
 	system := s.heldToken(g, "")
 	request := impersonation.Request{
-		Installation: g.Installation, Account: account, Context: contextARI(place), Fallback: workspaceARI(place),
+		Installation: g.Installation, Account: account, Context: place.ARI(), Fallback: place.WorkspaceARI(),
 		System: func(ctx context.Context) (secret.Token, error) {
 			token, _, err := system(ctx, secret.Token{})
 			return token, err
@@ -109,22 +109,4 @@ func placeOf(i installations.Installation, o outgoing, g ticket.Grant) (installa
 		return o.place, nil
 	}
 	return defaultPlace(i, g)
-}
-
-// contextARI is the form in the documents' context token, and in two code
-// bases seen in the field (2026).
-func contextARI(c installations.Context) string {
-	if c.WorkspaceID != "" {
-		return "ari:cloud:" + c.Name + "::workspace/" + c.WorkspaceID
-	}
-	return "ari:cloud:" + c.Name + "::site/" + c.CloudID
-}
-
-// workspaceARI is the form that Atlassian's staff named in
-// community.developer.atlassian.com 94615, for when the first is refused.
-func workspaceARI(c installations.Context) string {
-	if c.CloudID == "" {
-		return ""
-	}
-	return "ari:cloud:" + c.Name + ":" + c.CloudID + ":workspace/" + c.CloudID
 }

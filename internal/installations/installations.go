@@ -77,6 +77,24 @@ type Context struct {
 	WorkspaceID string `json:"workspaceId,omitempty"`
 }
 
+// ARI names the product's place for an exchange of tokens: it is the form in the documents' context token, and in two code
+// bases seen in the field (2026).
+func (c Context) ARI() string {
+	if c.WorkspaceID != "" {
+		return "ari:cloud:" + c.Name + "::workspace/" + c.WorkspaceID
+	}
+	return "ari:cloud:" + c.Name + "::site/" + c.CloudID
+}
+
+// WorkspaceARI is the form that Atlassian's staff named in
+// community.developer.atlassian.com 94615, for when the first is refused.
+func (c Context) WorkspaceARI() string {
+	if c.CloudID == "" {
+		return ""
+	}
+	return "ari:cloud:" + c.Name + ":" + c.CloudID + ":workspace/" + c.CloudID
+}
+
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func checkID(id string) error {

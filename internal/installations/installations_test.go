@@ -289,3 +289,14 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+func TestContextsNameTheirPlaceInBothForms(t *testing.T) {
+	site := installations.Context{Name: "jira", CloudID: "c1"}
+	if site.ARI() != "ari:cloud:jira::site/c1" || site.WorkspaceARI() != "ari:cloud:jira:c1:workspace/c1" {
+		t.Errorf("a site: got %q and %q", site.ARI(), site.WorkspaceARI())
+	}
+	workspace := installations.Context{Name: "bitbucket", WorkspaceID: "w1"}
+	if workspace.ARI() != "ari:cloud:bitbucket::workspace/w1" || workspace.WorkspaceARI() != "" {
+		t.Errorf("a workspace: got %q and %q", workspace.ARI(), workspace.WorkspaceARI())
+	}
+}

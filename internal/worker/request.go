@@ -89,8 +89,8 @@ func (a *attempt) userToken(ctx context.Context, _ secret.Token) (secret.Token, 
 func (a *attempt) accountToken(account string, place installations.Context) func(context.Context, secret.Token) (secret.Token, time.Time, error) {
 	request := impersonation.Request{
 		Installation: a.job.Installation, Account: account,
-		Context:  contextARI(place),
-		Fallback: workspaceARI(place),
+		Context:  place.ARI(),
+		Fallback: place.WorkspaceARI(),
 		System: func(ctx context.Context) (secret.Token, error) {
 			token, _, err := a.systemToken(ctx)
 			return token, err
@@ -102,22 +102,4 @@ func (a *attempt) accountToken(account string, place installations.Context) func
 		}
 		return a.w.Exchange(ctx, request)
 	}
-}
-
-// contextARI is the form in the documents' context token, and in two code
-// bases seen in the field (2026).
-func contextARI(c installations.Context) string {
-	if c.WorkspaceID != "" {
-		return "ari:cloud:" + c.Name + "::workspace/" + c.WorkspaceID
-	}
-	return "ari:cloud:" + c.Name + "::site/" + c.CloudID
-}
-
-// workspaceARI is the form that Atlassian's staff named in
-// community.developer.atlassian.com 94615, for when the first is refused.
-func workspaceARI(c installations.Context) string {
-	if c.CloudID == "" {
-		return ""
-	}
-	return "ari:cloud:" + c.Name + ":" + c.CloudID + ":workspace/" + c.CloudID
 }
