@@ -24,7 +24,7 @@ func TestAnExchangedTokenActsAsTheAccount(t *testing.T) {
 	cloudID := d.Installations()[0].CloudID
 	for _, context := range []string{"ari:cloud:jira::site/" + cloudID, "ari:cloud:confluence:" + cloudID + ":workspace/1"} {
 		result := d.exchange(t, token, context, ada)
-		if dig(result, "success") != true || dig(result, "authToken.ttl") != 10.0 {
+		if dig(result, "success") != true || dig(result, "authToken.ttl") != 45.0 {
 			t.Fatalf("result is %v", result)
 		}
 		text := dig(result, "authToken.token").(string)

@@ -27,8 +27,9 @@ const (
 	exchangedLife      = time.Hour // own value: the documents name no number
 
 	// shortestLife keeps a tiny time scale from making tokens that are
-	// expired before they can be used.
-	shortestLife = 10 * time.Second
+	// expired before they can be used: backends stop using a token some time
+	// before its end.
+	shortestLife = 45 * time.Second
 
 	// defaultExchanges is offline tokens per minute and app (invocation
 	// limits page, August 2026).
