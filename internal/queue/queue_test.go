@@ -178,11 +178,11 @@ func TestWaitingJobsArePumpedInOrderOfAge(t *testing.T) {
 	none(t, q)
 	// A pump that is told to stop leaves the rest where it is.
 	count := 0
-	n, err := q.Pump(t.Context(), "c0ffee00-1111", func(jobs.Job) bool { count++; return count <= 2 })
+	n, err := q.PumpWhile(t.Context(), "c0ffee00-1111", func(jobs.Job) bool { count++; return count <= 2 })
 	if err != nil || n != 2 {
 		t.Fatalf("first pump: moved %d, %v, want 2", n, err)
 	}
-	n, err = q.Pump(t.Context(), "c0ffee00-1111", func(jobs.Job) bool { return true })
+	n, err = q.Pump(t.Context(), "c0ffee00-1111")
 	if err != nil || n != 148 {
 		t.Fatalf("second pump: moved %d, %v, want 148", n, err)
 	}

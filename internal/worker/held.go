@@ -107,13 +107,15 @@ func (h *heldLanes) scan(ctx context.Context) {
 // pump moves all jobs of an installation that has a live token, and otherwise
 // those that have waited longer than their rule allows: they come to an end.
 func (h *heldLanes) pump(ctx context.Context, installation string) {
-	move := func(jobs.Job) bool { return true }
-	if !h.live(ctx, installation) {
-		move = h.expired
-	}
 	try, cancel := context.WithTimeout(ctx, pumpTimeout)
 	defer cancel()
-	n, err := h.w.Queue.Pump(try, installation, move)
+	var n int
+	var err error
+	if h.live(ctx, installation) {
+		n, err = h.w.Queue.Pump(try, installation)
+	} else {
+		n, err = h.w.Queue.PumpWhile(try, installation, h.expired)
+	}
 	if err != nil && ctx.Err() == nil {
 		h.w.log.Warn("waking jobs failed", "installation", installation, "error", err)
 	}
