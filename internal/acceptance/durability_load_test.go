@@ -209,7 +209,7 @@ func TestKill9AtAnyMomentLosesNoAcceptedEvent(t *testing.T) {
 			workers := []*process{h.worker("--concurrency", "16"), h.worker("--concurrency", "16")}
 			l := &load{h: h, to: in, sites: h.warm(in.get(), 5)}
 			ended := make(chan struct{})
-			go func() { defer close(ended); l.send(sized(240, 1500), sized(5*time.Second, time.Minute)) }()
+			go func() { defer close(ended); l.send(sized(240, 1500), sized(10*time.Second, time.Minute)) }()
 			kills := 0
 			for running := true; running; {
 				select {
