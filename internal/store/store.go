@@ -48,7 +48,7 @@ const (
 	Exchanged     = "EXCHANGED"     // sealed tokens of impersonated accounts
 	Installations = "INSTALLATIONS" // who is installed
 	Holds         = "HOLDS"         // what must wait, and until when
-	Results       = "RESULTS"       // answers of finished jobs
+	Results       = "RESULTS"       // progress of jobs
 	Tickets       = "TICKETS"       // what a handler may do while its job runs
 	Nodes         = "NODES"         // heartbeats of workers
 )
